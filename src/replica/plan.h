@@ -1,0 +1,44 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "litestream/replica_client.h"
+
+namespace litestream {
+
+// What to restore. Both unset: everything that the replica holds.
+struct RestoreTarget {
+  std::optional<Txid> txid;          // Up to and including this transaction.
+  std::optional<WallTime> before;    // Only files created strictly before this moment.
+};
+
+// All files of a replica, by level, each ascending by (min, max).
+struct ReplicaListing {
+  std::array<std::vector<FileInfo>, kLevelCount> levels;
+  bool empty() const;
+  Txid newest() const;  // Greatest max TXID over all levels; 0 if empty.
+  // Oldest and newest created_at over all files; unset if empty.
+  std::optional<WallTime> oldest_time() const;
+  std::optional<WallTime> newest_time() const;
+};
+// Lists every level once. exact_times as in ListOptions.
+Result<ReplicaListing> ListReplica(const Context& ctx, ReplicaClient& client, bool exact_times);
+
+// Files to lay over each other, in order; the first holds a whole database.
+struct RestorePlan {
+  std::vector<FileInfo> files;
+  Txid max_txid() const { return files.empty() ? Txid{} : files.back().id.txids.max; }
+  Txid min_txid() const { return files.empty() ? Txid{} : files.front().id.txids.min; }
+};
+
+// Chooses files as stock Litestream does (docs/formats/replica.md). Pure: does no I/O.
+//
+// Errors: kNotFound ("transaction not available": nothing restorable, or the target is not
+// reached), kCorruption (everything is asked for, and there is a hole that files lie behind),
+// kInvalidArgument (both targets set).
+Result<RestorePlan> PlanRestore(const ReplicaListing& listing, const RestoreTarget& target);
+
+}  // namespace litestream

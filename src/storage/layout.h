@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "litestream/replica_client.h"
+#include "litestream/types.h"
+
+namespace litestream {
+
+// Where backends put LTX files below a replica's root. docs/formats/replica.md.
+enum class ReplicaLayout : unsigned char {
+  kLtxDecimal,  // ltx/<level>/<name>: file, sftp, webdav, gs, abs, nats
+  kHexLevel,    // <level as 4 hex digits>/<name>: s3, oss
+};
+
+std::string LevelPrefix(ReplicaLayout layout, Level level);  // "ltx/0", "0000"; no slash at the end
+std::string RelativePath(ReplicaLayout layout, const FileId& id);
+
+}  // namespace litestream
