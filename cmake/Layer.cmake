@@ -20,6 +20,8 @@ function(litestream_layer)
     target_include_directories(${library} PUBLIC ${PROJECT_SOURCE_DIR}/src
                                                  ${PROJECT_SOURCE_DIR}/include)
     target_link_libraries(${library} PUBLIC ${L_DEPS})
+  else()
+    add_library(${library} INTERFACE)
   endif()
   if(tests AND LITESTREAM_TESTS)
     add_executable(${L_NAME}_test ${tests})
