@@ -29,8 +29,11 @@ using TaskFunction = std::function<NextRun(const Context& ctx)>;
 // Handle of a running task.
 class Task {
  public:
-  // Asks the task to stop, and waits until it is not running. It is not run again.
+  // Stops it.
   virtual ~Task() = default;
+  // Asks the task to stop, and waits until it is not running. It is not run again; Wake does
+  // nothing from then on.
+  virtual void Stop() = 0;
   // Run soon, whatever NextRun said. A wake during a run causes another run. Cheap; callable from
   // any thread and with any lock below LockRank::kScheduler held.
   virtual void Wake() = 0;

@@ -1,10 +1,10 @@
 #include "sqlite/connection.h"
 
-#include <fmt/core.h>
-#include <sqlite3.h>
-
 #include <cstring>
 #include <utility>
+
+#include <fmt/core.h>
+#include <sqlite3.h>
 
 #include "base/endian.h"
 #include "base/try.h"
@@ -165,7 +165,9 @@ bool Connection::InReadTransaction() const {
   return sqlite3_txn_state(db_, "main") == SQLITE_TXN_READ;
 }
 
-bool Connection::InAnyTransaction() const { return sqlite3_get_autocommit(db_) == 0; }
+bool Connection::InAnyTransaction() const {
+  return sqlite3_get_autocommit(db_) == 0;
+}
 
 Result<void> Connection::Step(sqlite3_stmt*& statement, const char* sql) {
   if (statement == nullptr) {
@@ -216,7 +218,9 @@ Result<WalView> Connection::BeginReadAnyMark() {
   return view;
 }
 
-Result<void> Connection::BeginWrite() { return Step(begin_immediate_, "BEGIN IMMEDIATE"); }
+Result<void> Connection::BeginWrite() {
+  return Step(begin_immediate_, "BEGIN IMMEDIATE");
+}
 
 Result<void> Connection::EndTransaction() {
   if (!InAnyTransaction()) return {};

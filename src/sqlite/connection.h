@@ -24,11 +24,11 @@ struct ConnectionOptions {
 // What a read transaction sees of the WAL: what SQLite has published in the wal-index. Source:
 // WalIndexHdr in SQLite's wal.c, which sqlite3_snapshot_get copies.
 struct WalView {
-  std::uint32_t frames = 0;     // Committed frames of the current generation. 0: nothing in the WAL.
-  std::uint32_t pages = 0;      // Database size, if frames > 0.
+  std::uint32_t frames = 0;  // Committed frames of the current generation. 0: nothing in the WAL.
+  std::uint32_t pages = 0;   // Database size, if frames > 0.
   std::uint32_t page_size = 0;  // 0 if the WAL was never written.
   WalSalts salts = {};
-  WalChecksum checksum = {};    // Of the last frame, if frames > 0.
+  WalChecksum checksum = {};  // Of the last frame, if frames > 0.
   friend bool operator==(const WalView&, const WalView&) = default;
 
   std::uint64_t end_offset() const {
@@ -40,8 +40,8 @@ enum class CheckpointMode : unsigned char { kPassive, kRestart, kTruncate };
 std::string_view ToString(CheckpointMode mode);
 
 struct CheckpointResult {
-  bool busy = false;                  // Could not do all that the mode promises.
-  std::uint32_t wal_frames = 0;       // In the WAL.
+  bool busy = false;                    // Could not do all that the mode promises.
+  std::uint32_t wal_frames = 0;         // In the WAL.
   std::uint32_t backfilled_frames = 0;  // Of these, in the database file.
   bool complete() const { return !busy && wal_frames == backfilled_frames; }
 };

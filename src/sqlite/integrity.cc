@@ -1,10 +1,10 @@
 #include "sqlite/integrity.h"
 
-#include <fmt/core.h>
-#include <sqlite3.h>
-
 #include <memory>
 #include <string>
+
+#include <fmt/core.h>
+#include <sqlite3.h>
 
 namespace litestream {
 namespace {

@@ -1,0 +1,216 @@
+#include "db/attachment.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/try.h"
+
+namespace litestream {
+namespace {
+
+constexpr std::chrono::microseconds kLockPollInterval{100};
+// How long beginning the holder again is tried while writers wait.
+constexpr std::chrono::milliseconds kBeginHolderLimit{50};
+
+}  // namespace
+
+Result<std::unique_ptr<Attachment>> Attachment::Open(Env& env, const std::filesystem::path& path,
+                                                     const std::string& vfs) {
+  std::unique_ptr<Attachment> a(new Attachment(env));
+  LS_TRY(a->Begin(path, vfs));
+  return a;
+}
+
+Attachment::~Attachment() {
+  for (auto& connection : connections_) connection.reset();
+}
+
+Result<void> Attachment::Begin(const std::filesystem::path& path, const std::string& vfs) {
+  path_ = path;
+  wal_path_ = path.string() + "-wal";
+  shm_path_ = path.string() + "-shm";
+  ConnectionOptions options;
+  options.vfs = vfs;
+  connections_[0] = LS_TRY(Connection::Open(path, options));
+  database_ = LS_TRY(env_.Open(path, {}));
+  database_identity_ = LS_TRY(database_->Stat()).identity;
+  if (LS_TRY(env_.Stat(path)).identity != database_identity_) {
+    return Error(ErrorCode::kUnavailable,
+                 fmt::format("{}: replaced while it was being opened", path.string()));
+  }
+  Connection& first = *connections_[0];
+  std::string mode = LS_TRY(first.QueryText("PRAGMA journal_mode"),
+                            "{}: another process may hold the database with "
+                            "locking_mode=EXCLUSIVE",
+                            path.string());
+  if (mode != "wal") {
+    mode = LS_TRY(first.QueryText("PRAGMA journal_mode = wal"), "{}: switch to WAL mode",
+                  path.string());
+    if (mode != "wal") {
+      return Error(ErrorCode::kUnsupported,
+                   fmt::format("{}: enable wal failed, mode=\"{}\"", path.string(), mode));
+    }
+    switched_to_wal_ = true;
+  }
+  page_size_ = static_cast<std::uint32_t>(LS_TRY(first.QueryInt("PRAGMA page_size")));
+  connections_[1] = LS_TRY(Connection::Open(path, options));
+  // A connection must have read once before BeginRead looks at the WAL first, and before a
+  // checkpoint does anything.
+  for (auto& connection : connections_) {
+    LS_TRY(connection->BeginReadAnyMark(), "{}", path.string());
+    LS_TRY(connection->EndTransaction());
+  }
+  held_ = LS_TRY(holder().BeginRead(), "{}: begin the read transaction", path.string());
+  restart_allowed_ = false;
+  return OpenWal();
+}
+
+Result<void> Attachment::OpenWal() {
+  wal_ = LS_TRY(env_.Open(wal_path_, {}));
+  wal_identity_ = LS_TRY(wal_->Stat()).identity;
+  shm_identity_ = LS_TRY(env_.Stat(shm_path_)).identity;
+  return {};
+}
+
+Result<bool> Attachment::SameFiles() const {
+  const std::pair<const std::filesystem::path*, const FileIdentity*> files[] = {
+      {&path_, &database_identity_}, {&wal_path_, &wal_identity_}, {&shm_path_, &shm_identity_}};
+  for (const auto& [path, identity] : files) {
+    const auto stat = env_.Stat(*path);
+    if (!stat.ok()) {
+      if (stat.error().Is(ErrorCode::kNotFound)) return false;
+      return Error(stat.error());
+    }
+    if (stat.value().identity != *identity) return false;
+  }
+  return true;
+}
+
+bool Attachment::Holding() const {
+  return holder().InReadTransaction();
+}
+
+Result<WalView> Attachment::Peek() {
+  const WalView view = LS_TRY(idle().BeginReadAnyMark());
+  LS_TRY(idle().EndTransaction());
+  return view;
+}
+
+Result<WalView> Attachment::Leap() {
+  successor_ = LS_TRY(idle().BeginRead());
+  leaping_ = true;
+  return successor_;
+}
+
+Result<void> Attachment::Land() {
+  LS_TRY(holder().EndTransaction());
+  holder_index_ = 1 - holder_index_;
+  held_ = successor_;
+  // BeginRead takes mark 0 only on an empty WAL, and then what follows starts at its front.
+  restart_allowed_ = held_.frames == 0;
+  leaping_ = false;
+  return {};
+}
+
+Result<void> Attachment::Abandon() {
+  leaping_ = false;
+  return idle().EndTransaction();
+}
+
+Result<CheckpointResult> Attachment::PassiveUnlocked() {
+  return idle().Checkpoint(CheckpointMode::kPassive, {});
+}
+
+Result<void> Attachment::LockWrites(const Context& ctx, std::chrono::microseconds limit) {
+  const MonoTime until = ctx.clock().Monotonic() + limit;
+  for (;;) {
+    auto begun = idle().BeginWrite();
+    if (begun.ok() || !begun.error().Is(ErrorCode::kUnavailable)) return begun;
+    if (ctx.clock().Monotonic() >= until) return begun;
+    LS_TRY(ctx.Wait(kLockPollInterval));
+  }
+}
+
+void Attachment::UnlockWrites() {
+  // A rollback of a transaction that wrote nothing cannot fail in a way that matters: if it did,
+  // the next BEGIN on this connection would, and say so.
+  (void)idle().EndTransaction().ok();
+}
+
+Result<void> Attachment::BeginHolder(const Context& ctx, bool any_mark) {
+  const MonoTime until = ctx.clock().Monotonic() + kBeginHolderLimit;
+  for (;;) {
+    auto view = any_mark ? holder().BeginReadAnyMark() : holder().BeginRead();
+    if (view.ok()) {
+      held_ = view.value();
+      restart_allowed_ = any_mark || held_.frames == 0;
+      return {};
+    }
+    if (ctx.clock().Monotonic() >= until || ctx.stop().stop_requested()) {
+      return std::move(view).error().Wrap("begin the read transaction again");
+    }
+    LS_TRY(ctx.Wait(kLockPollInterval));
+  }
+}
+
+Result<WalView> Attachment::RenewHolder() {
+  LS_TRY(holder().EndTransaction());
+  LS_TRY(BeginHolder(Context::Background(), /*any_mark=*/false));
+  return held_;
+}
+
+Result<CheckpointResult> Attachment::BackfillUnderLock(const Context& ctx,
+                                                       std::chrono::milliseconds limit) {
+  LS_TRY(holder().EndTransaction());
+  const MonoTime until = ctx.clock().Monotonic() + limit;
+  Result<CheckpointResult> result = holder().Checkpoint(CheckpointMode::kPassive, {});
+  while (result.ok() && !result.value().complete() && ctx.clock().Monotonic() < until &&
+         ctx.Wait(std::chrono::milliseconds(1)).ok()) {
+    result = holder().Checkpoint(CheckpointMode::kPassive, {});
+  }
+  const bool complete = result.ok() && result.value().complete();
+  // The lock is still ours, so nothing was committed since the seal: on mark 0 or above, the holder
+  // sees what is captured.
+  LS_TRY(BeginHolder(ctx, complete));
+  return result;
+}
+
+Result<CheckpointResult> Attachment::WaitForReaders(CheckpointMode mode,
+                                                    std::chrono::milliseconds limit) {
+  return idle().Checkpoint(mode, limit);
+}
+
+Result<void> Attachment::ReadPages(Pgno first, std::span<std::byte> out) {
+  const std::uint64_t offset = (std::uint64_t{first.value} - 1) * page_size_;
+  const std::size_t got = LS_TRY(database_->ReadAt(out, offset), "{}", path_.string());
+  std::memset(out.data() + got, 0, out.size() - got);
+  return {};
+}
+
+Result<std::uint64_t> Attachment::DatabaseFileSize() {
+  return LS_TRY(database_->Stat()).size_bytes;
+}
+
+Result<void> Attachment::SyncDatabaseData() {
+  return database_->SyncData();
+}
+
+Result<std::size_t> Attachment::ReadWal(std::span<std::byte> out, std::uint64_t offset_bytes) {
+  return wal_->ReadAt(out, offset_bytes);
+}
+
+Result<std::optional<WalHeader>> Attachment::ReadWalHeader() {
+  std::array<std::byte, kWalHeaderSize> bytes = {};
+  const std::size_t got = LS_TRY(wal_->ReadAt(bytes, 0), "{}", wal_path_.string());
+  return LS_TRY(ParseWalHeader(std::span(bytes).first(got)), "{}", wal_path_.string());
+}
+
+Result<std::uint64_t> Attachment::WalFileSize() {
+  return LS_TRY(wal_->Stat()).size_bytes;
+}
+
+}  // namespace litestream

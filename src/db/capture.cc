@@ -1,0 +1,398 @@
+#include "db/capture.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/try.h"
+#include "format/ltx_decoder.h"
+#include "format/ltx_encoder.h"
+#include "format/names.h"
+
+namespace litestream {
+namespace {
+
+// Entries are handed to the table in pieces of this many.
+constexpr std::size_t kSumsPiece = 8192;
+// A batch with more changed pages than this replays its own file instead of remembering all sums.
+constexpr std::size_t kMaxRememberedSums = 1U << 20;
+
+}  // namespace
+
+// A level-0 file being written.
+struct Capture::Output {
+  LtxHeader header;
+  std::unique_ptr<LocalLtx::Staged> staged;
+  std::unique_ptr<LtxEncoder> encoder;
+  DatabaseChecksum checksum;
+  std::vector<PageSumEntry> entries;
+  std::uint32_t old_pages = 0;  // Pages with an entry in the table.
+  bool too_many_entries = false;
+  bool build_table = false;  // The table is being built anew: no old entries.
+};
+
+Capture::Capture(Env& env, LocalLtx& local, PageSums& sums, std::filesystem::path note_path,
+                 FileOwner owner, Logger log)
+    : env_(env),
+      local_(local),
+      sums_(sums),
+      note_path_(std::move(note_path)),
+      owner_(owner),
+      log_(std::move(log)) {}
+
+Result<void> Capture::Load(const Context& ctx) {
+  position_ = {};
+  sums_valid_ = false;
+  note_ = LS_TRY(ReadPositionNote(env_, note_path_));
+  const auto range = local_.range();
+  if (!range) return {};
+  auto newest = local_.ReadHeader(range->max);
+  if (!newest.ok()) {
+    if (!newest.error().Is(ErrorCode::kCorruption)) return std::move(newest).error();
+    // A damaged local file: nothing that it says can be trusted, but its number is taken.
+    log_.Error("local LTX file is damaged, comparing with the database",
+               {{"error", newest.error().message()}});
+    position_.txid = range->max;
+    return {};
+  }
+  position_ = PositionFromHeader(newest.value());
+  if (note_ && note_->txid == position_.txid && note_->end.offset_bytes != 0) {
+    position_.salts = note_->salts;
+    position_.end = note_->end;
+  }
+  // The table is right up to its header; the local files behind it bring the rest.
+  const auto& table = sums_.header();
+  if (!table || table->page_size != position_.page_size || table->txid > position_.txid ||
+      !position_.after) {
+    return {};
+  }
+  Txid next = table->txid.Next();
+  if (next <= position_.txid && next < range->min) return {};
+  for (; next <= position_.txid; next = next.Next()) {
+    auto replayed = Replay(ctx, next);
+    if (!replayed.ok()) {
+      if (!replayed.error().Is(ErrorCode::kCorruption)) return replayed;
+      log_.Error("local LTX file is damaged, page sums cannot be replayed",
+                 {{"error", replayed.error().message()}});
+      return {};
+    }
+  }
+  if (table->txid == position_.txid && table->checksum != *position_.after) return {};
+  sums_valid_ = true;
+  return {};
+}
+
+Result<void> Capture::Replay(const Context& ctx, Txid txid) {
+  const auto source = LS_TRY(local_.OpenFile(txid));
+  LtxDecoder decoder(*source);
+  LS_TRY(decoder.ReadHeader(ctx), "{}", local_.Path(txid).string());
+  std::vector<PageSumEntry> entries;
+  for (;;) {
+    const auto page = LS_TRY(decoder.ReadPage(ctx), "{}", local_.Path(txid).string());
+    if (!page) break;
+    entries.push_back({page->pgno, page->page_sum});
+    if (entries.size() == kSumsPiece) {
+      LS_TRY(sums_.Set(entries));
+      entries.clear();
+    }
+  }
+  LS_TRY(decoder.Finish(ctx), "{}", local_.Path(txid).string());
+  return sums_.Set(entries);
+}
+
+Result<void> Capture::NoteFiles(const Attachment& attachment) {
+  database_ = attachment.database_identity();
+  PositionNote note;
+  note.txid = position_.txid;
+  note.database = attachment.database_identity();
+  note.wal = attachment.wal_identity();
+  note.salts = position_.salts;
+  note.end = position_.end;
+  if (note_ == note) return {};
+  LS_TRY(WritePositionNote(env_, note_path_, note, owner_), "note the position");
+  note_ = note;
+  return {};
+}
+
+// --- Writing one file. ---
+
+LtxHeader Capture::NewHeader(std::uint32_t commit_pages) const {
+  LtxHeader header;
+  header.commit_pages = commit_pages;
+  header.txids = {position_.txid.Next(), position_.txid.Next()};
+  header.timestamp_ms = env_.clock().Now().time_since_epoch().count();
+  return header;
+}
+
+Result<void> Capture::Begin(Output& out, LtxHeader header) {
+  // Room for the proof; Finish puts the right one in.
+  header.SetProof(LtxProof{});
+  out.header = header;
+  out.staged = LS_TRY(local_.Stage(header.txids.max));
+  out.encoder = std::make_unique<LtxEncoder>(*out.staged);
+  return out.encoder->Begin(header);
+}
+
+Result<void> Capture::Add(Output& out, Pgno pgno, std::span<const std::byte> page) {
+  const std::uint64_t sum = LS_TRY(out.encoder->AddPage(pgno, page));
+  if (!out.build_table && pgno.value <= out.old_pages) {
+    out.checksum.Toggle(LS_TRY(sums_.Get(pgno)));
+  }
+  out.checksum.Toggle(sum);
+  out.entries.push_back({pgno, sum});
+  if (out.build_table && out.entries.size() == kSumsPiece) {
+    LS_TRY(sums_.Set(out.entries));
+    out.entries.clear();
+  } else if (out.entries.size() > kMaxRememberedSums) {
+    out.too_many_entries = true;
+    out.entries.clear();
+  }
+  return {};
+}
+
+Result<void> Capture::DropPages(Output& out, std::uint32_t from_pages, std::uint32_t to_pages) {
+  std::vector<std::uint64_t> piece;
+  for (std::uint64_t first = std::uint64_t{to_pages} + 1; first <= from_pages;
+       first += piece.size()) {
+    piece.resize(std::min<std::uint64_t>(kSumsPiece, from_pages - first + 1));
+    LS_TRY(sums_.GetRange(Pgno{static_cast<std::uint32_t>(first)}, piece));
+    for (const std::uint64_t sum : piece) out.checksum.Toggle(sum);
+  }
+  return {};
+}
+
+Result<Batch> Capture::Finish(const Context& ctx, Output& out) {
+  LtxProof proof;
+  proof.before = out.header.IsSnapshot() ? 0 : position_.after.value_or(0);
+  proof.after = out.checksum.value();
+  LS_TRY(out.encoder->Finish(proof));
+  LS_TRY(out.staged->Patch(kLtxProofOffset, ProofBytes(proof)));
+  Batch batch;
+  batch.txid = out.header.txids.max;
+  batch.wal_bytes = static_cast<std::uint64_t>(out.header.wal_size);
+  batch.file_bytes = out.encoder->size_bytes();
+  batch.page_count = out.encoder->page_count();
+  out.header.SetProof(proof);
+  LS_TRY(out.staged->Commit());
+  // From here on the file counts, whatever happens to the table.
+  position_ = PositionFromHeader(out.header);
+  sums_valid_ = false;
+  if (out.too_many_entries) {
+    LS_TRY(Replay(ctx, batch.txid));
+  } else {
+    LS_TRY(sums_.Set(out.entries));
+  }
+  sums_valid_ = true;
+  return batch;
+}
+
+// --- What goes into it. ---
+
+Result<Batch> Capture::Continue(const Context& ctx, Attachment& attachment, const WalView& view,
+                                bool restart_allowed, std::uint64_t limit_bytes) {
+  const auto broken = [&](std::string_view what) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("the hold on the WAL was broken: {} (at TXID {})", what,
+                             FormatTxid(position_.txid)));
+  };
+  const bool same_generation = view.salts == position_.salts;
+  if (!same_generation && !restart_allowed) {
+    return broken("the WAL was restarted under our read transaction");
+  }
+  if (same_generation && view.end_offset() < position_.end.offset_bytes) {
+    return broken("the WAL is shorter than what was captured");
+  }
+  return Incremental(ctx, attachment, view, !same_generation, limit_bytes);
+}
+
+bool Capture::IsCaptured(const WalView& view) const {
+  if (view.salts != position_.salts) return view.frames == 0;
+  return view.end_offset() == position_.end.offset_bytes;
+}
+
+Result<Batch> Capture::Incremental(const Context& ctx, Attachment& attachment, const WalView& view,
+                                   bool from_front, std::uint64_t limit_bytes) {
+  if (!sums_valid_) {
+    // A table write failed after its file was durable: the local files above the header mend it.
+    LS_TRY(Load(ctx));
+    if (!sums_valid_) return Difference(ctx, attachment, view);
+  }
+  const WalPoint start = from_front ? WalPoint{} : position_.end;
+  if (view.end_offset() <= start.offset_bytes) return Batch{};
+  const WalSegment segment = LS_TRY(ReadWalSegment(ctx, attachment, view, start, limit_bytes));
+  if (segment.commit_pages == 0) return Batch{};
+  Output out;
+  LtxHeader header = NewHeader(segment.commit_pages);
+  header.page_size = segment.header.page_size;
+  SetPosition(header, segment.start.offset_bytes, view.salts, segment.end);
+  out.old_pages = position_.commit_pages;
+  out.checksum = DatabaseChecksum(position_.after.value_or(0));
+  LS_TRY(Begin(out, header));
+  LS_TRY(AddSegmentPages(ctx, out, attachment, view, segment));
+  LS_TRY(DropPages(out, position_.commit_pages, segment.commit_pages));
+  Batch batch = LS_TRY(Finish(ctx, out));
+  batch.more = segment.end.offset_bytes < view.end_offset();
+  return batch;
+}
+
+Result<void> Capture::AddSegmentPages(const Context& ctx, Output& out, Attachment& attachment,
+                                      const WalView& view, const WalSegment& segment) {
+  const Pgno lock_page = LockPage(attachment.page_size());
+  WalPageReader reader(attachment, segment);
+  // Pages that the database grew by and that this stretch does not hold: SQLite may leave free
+  // pages unwritten. A reader would find them earlier in this WAL, or in the file (R5).
+  std::optional<WalSegment> earlier;
+  std::vector<std::byte> filler;
+  const auto fill = [&](Pgno pgno) -> Result<void> {
+    if (pgno == lock_page) return {};
+    if (!earlier) {
+      WalView upto = view;
+      upto.frames = static_cast<std::uint32_t>((segment.end.offset_bytes - kWalHeaderSize) /
+                                               WalFrameSize(attachment.page_size()));
+      upto.checksum = segment.end.checksum;
+      earlier = LS_TRY(ReadWalSegment(ctx, attachment, upto, WalPoint{}, 0));
+    }
+    const auto found = std::ranges::lower_bound(earlier->pages, pgno, {}, &WalPageEntry::pgno);
+    if (found != earlier->pages.end() && found->pgno == pgno) {
+      WalPageReader from_earlier(attachment, *earlier);
+      const auto page =
+          LS_TRY(from_earlier.Read(static_cast<std::size_t>(found - earlier->pages.begin())));
+      return Add(out, pgno, page);
+    }
+    filler.resize(attachment.page_size());
+    LS_TRY(attachment.ReadPages(pgno, filler));
+    return Add(out, pgno, filler);
+  };
+  std::uint32_t next_growth = std::min(position_.commit_pages, segment.commit_pages) + 1;
+  for (std::size_t i = 0; i < segment.pages.size(); ++i) {
+    const Pgno pgno = segment.pages[i].pgno;
+    for (; next_growth < pgno.value; ++next_growth) LS_TRY(fill(Pgno{next_growth}));
+    if (pgno.value >= next_growth) next_growth = pgno.value + 1;
+    if (pgno == lock_page) continue;
+    LS_TRY(Add(out, pgno, LS_TRY(reader.Read(i))));
+  }
+  for (; next_growth <= segment.commit_pages; ++next_growth) LS_TRY(fill(Pgno{next_growth}));
+  return {};
+}
+
+Result<Batch> Capture::Full(const Context& ctx, Attachment& attachment, const WalView& view) {
+  const DatabaseImage image = LS_TRY(MapDatabase(ctx, attachment, view));
+  Output out;
+  LtxHeader header = NewHeader(image.page_count);
+  header.page_size = attachment.page_size();
+  SetPosition(header, kWalHeaderSize, view.salts, image.wal.end);
+  out.build_table = true;
+  sums_valid_ = false;
+  LS_TRY(sums_.Reset());
+  LS_TRY(Begin(out, header));
+  LS_TRY(ForEachPage(ctx, attachment, image, [&](Pgno pgno, std::span<const std::byte> page) {
+    return Add(out, pgno, page);
+  }));
+  const Batch batch = LS_TRY(Finish(ctx, out));
+  database_ = attachment.database_identity();
+  LS_TRY(FlushSums());
+  return batch;
+}
+
+Result<Batch> Capture::Difference(const Context& ctx, Attachment& attachment, const WalView& view) {
+  if (position_.txid == Txid{} || position_.page_size != attachment.page_size() ||
+      !position_.after) {
+    return Full(ctx, attachment, view);
+  }
+  const DatabaseImage image = LS_TRY(MapDatabase(ctx, attachment, view));
+  if (!sums_valid_) {
+    if (!LS_TRY(RebuildSums(ctx, attachment, image))) return Full(ctx, attachment, view);
+    return MovePosition(view, image);
+  }
+  // Checked on the way: the table must add up to what the last file says.
+  DatabaseChecksum table_checksum;
+  Output out;
+  LtxHeader header = NewHeader(image.page_count);
+  header.page_size = attachment.page_size();
+  SetPosition(header, kWalHeaderSize, view.salts, image.wal.end);
+  out.old_pages = position_.commit_pages;
+  out.checksum = DatabaseChecksum(*position_.after);
+  LS_TRY(Begin(out, header));
+  LS_TRY(ForEachPage(ctx, attachment, image,
+                     [&](Pgno pgno, std::span<const std::byte> page) -> Result<void> {
+                       if (pgno.value > out.old_pages) return Add(out, pgno, page);
+                       const std::uint64_t old_sum = LS_TRY(sums_.Get(pgno));
+                       table_checksum.Toggle(old_sum);
+                       if (PageSum(pgno, page) == old_sum) return {};
+                       return Add(out, pgno, page);
+                     }));
+  const DatabaseChecksum kept = out.checksum;
+  LS_TRY(DropPages(out, position_.commit_pages, image.page_count));
+  table_checksum = DatabaseChecksum(table_checksum.value() ^ kept.value() ^ out.checksum.value());
+  if (table_checksum.value() != *position_.after) {
+    log_.Error("page sums do not add up to the last file's checksum, capturing the whole database");
+    out = Output();
+    return Full(ctx, attachment, view);
+  }
+  if (out.encoder->page_count() == 0 && image.page_count == position_.commit_pages) {
+    return MovePosition(view, image);
+  }
+  return Finish(ctx, out);
+}
+
+Result<bool> Capture::RebuildSums(const Context& ctx, Attachment& attachment,
+                                  const DatabaseImage& image) {
+  if (image.page_count != position_.commit_pages) return false;
+  LS_TRY(sums_.Reset());
+  DatabaseChecksum checksum;
+  std::vector<PageSumEntry> entries;
+  LS_TRY(ForEachPage(ctx, attachment, image,
+                     [&](Pgno pgno, std::span<const std::byte> page) -> Result<void> {
+                       const std::uint64_t sum = PageSum(pgno, page);
+                       checksum.Toggle(sum);
+                       entries.push_back({pgno, sum});
+                       if (entries.size() < kSumsPiece) return {};
+                       LS_TRY(sums_.Set(entries));
+                       entries.clear();
+                       return {};
+                     }));
+  LS_TRY(sums_.Set(entries));
+  if (checksum.value() != *position_.after) return false;
+  sums_valid_ = true;
+  database_ = attachment.database_identity();
+  LS_TRY(FlushSums());
+  return true;
+}
+
+// The database is what the last file says; only the WAL stands elsewhere. No file for that (an idle
+// database makes none): the note carries the new position.
+Result<Batch> Capture::MovePosition(const WalView& view, const DatabaseImage& image) {
+  position_.salts = view.salts;
+  position_.end = image.wal.end;
+  if (view.frames == 0) position_.end = WalPoint{};
+  return Batch{};
+}
+
+Result<void> Capture::Rebase(Txid txid) {
+  LS_TRY(local_.Clear());
+  LS_TRY(sums_.Reset());
+  sums_valid_ = false;
+  position_ = {};
+  position_.txid = txid;
+  return {};
+}
+
+Result<void> Capture::FlushSums() {
+  if (!sums_valid_ || !position_.after) return {};
+  PageSumsHeader header;
+  header.page_size = position_.page_size;
+  header.page_count = position_.commit_pages;
+  header.txid = position_.txid;
+  header.checksum = *position_.after;
+  header.database = database_;
+  return sums_.Flush(header);
+}
+
+Txid Capture::sums_durable_txid() const {
+  return sums_valid_ && sums_.header() ? sums_.header()->txid : Txid{};
+}
+
+}  // namespace litestream

@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "base/log.h"
+#include "db/attachment.h"
+#include "db/database_image.h"
+#include "db/local_ltx.h"
+#include "db/page_sums.h"
+#include "db/position.h"
+#include "db/wal_segment.h"
+#include "format/ltx.h"
+#include "format/page_sum.h"
+#include "litestream/clock.h"
+#include "litestream/context.h"
+#include "litestream/result.h"
+
+namespace litestream {
+
+// How capture goes on with a database that it meets (again).
+enum class Continuation : unsigned char {
+  kFirst,      // Nothing was ever captured: a full file.
+  kSame,       // The WAL still holds everything behind the position: go on from there.
+  kRestarted,  // The WAL was restarted once, with nothing lost in between: go on at its front.
+  kDoubt,      // Frames may have been lost: compare with the page sums, ship what differs.
+};
+
+struct Decision {
+  Continuation continuation = Continuation::kDoubt;
+  std::string reason;  // For the log; empty for kFirst and kSame.
+};
+
+// What one call captured.
+struct Batch {
+  Txid txid;  // 0: nothing was written.
+  std::uint64_t wal_bytes = 0;
+  std::uint64_t file_bytes = 0;
+  std::uint32_t page_count = 0;
+  bool more = false;  // The byte limit ended it; call again.
+};
+
+// Turns what the WAL holds into level-0 files, and keeps the page sums in step.
+//
+// Invariants (spec engine 21):
+// 1. A file ends at a commit and holds TXID last + 1. State(n) is state(n-1) overlaid with file n,
+//    cut or extended to its commit; every page above the previous size is in it.
+// 2. The position moves only when the file is durable.
+// 3. proof.before of file n is proof.after of file n-1; `after` is the checksum of exactly the
+// state
+//    that the file leads to.
+// 4. An incremental file is written only where the WAL is known to hold everything since the
+//    position (Examine, or an unbroken hold). Otherwise the difference to the page sums, or all.
+//
+// Every call needs a transaction open that sees `view`; none ends one.
+class Capture {
+ public:
+  Capture(Env& env, LocalLtx& local, PageSums& sums, std::filesystem::path note_path,
+          FileOwner owner, Logger log);
+
+  // Reads the position from the newest local file and brings the page sums up to it.
+  Result<void> Load(const Context& ctx);
+
+  const Position& position() const { return position_; }
+  // The page sums are those of position().
+  bool sums_valid() const { return sums_valid_; }
+
+  // Is `view`, met without an unbroken hold since the last capture, a continuation?
+  Result<Decision> Examine(Attachment& attachment, const WalView& view);
+  // Notes which files the position belongs to. After the first capture of an attachment.
+  Result<void> NoteFiles(const Attachment& attachment);
+
+  // From the position to the view's end, or to the first commit at or behind `limit_bytes` (0: no
+  // limit). `from_front`: the WAL was restarted, its front continues the position.
+  Result<Batch> Incremental(const Context& ctx, Attachment& attachment, const WalView& view,
+                            bool from_front, std::uint64_t limit_bytes);
+  // Incremental from where the position says, for a view met under an unbroken hold.
+  // `restart_allowed`: as Attachment says of the transaction held since the last capture.
+  // kCorruption if the view cannot follow the position: the hold was broken, nothing is proven.
+  Result<Batch> Continue(const Context& ctx, Attachment& attachment, const WalView& view,
+                         bool restart_allowed, std::uint64_t limit_bytes);
+  // The view shows nothing new.
+  bool IsCaptured(const WalView& view) const;
+  // All pages. The page sums are built anew.
+  Result<Batch> Full(const Context& ctx, Attachment& attachment, const WalView& view);
+  // The pages that differ from the sums; all, if the sums are not valid and the database is not
+  // what the last file says. No file if nothing differs.
+  Result<Batch> Difference(const Context& ctx, Attachment& attachment, const WalView& view);
+
+  // The chain goes on elsewhere: forget the local files; the next file is a full one after `txid`.
+  Result<void> Rebase(Txid txid);
+
+  // Makes the page sums durable up to the position, so that local files may go.
+  Result<void> FlushSums();
+  Txid sums_durable_txid() const;
+
+  // Sum of a page as of the position; the scrubber compares with it.
+  Result<void> ExpectedSums(Pgno first, std::span<std::uint64_t> out) {
+    return sums_.GetRange(first, out);
+  }
+
+ private:
+  struct Output;
+  LtxHeader NewHeader(std::uint32_t commit_pages) const;
+  Result<void> Begin(Output& out, LtxHeader header);
+  Result<void> Add(Output& out, Pgno pgno, std::span<const std::byte> page);
+  Result<Batch> Finish(const Context& ctx, Output& out);
+  Result<void> AddSegmentPages(const Context& ctx, Output& out, Attachment& attachment,
+                               const WalView& view, const WalSegment& segment);
+  Result<void> DropPages(Output& out, std::uint32_t from_pages, std::uint32_t to_pages);
+  Result<bool> RebuildSums(const Context& ctx, Attachment& attachment, const DatabaseImage& image);
+  Result<void> Replay(const Context& ctx, Txid txid);
+  Result<Batch> MovePosition(const WalView& view, const DatabaseImage& image);
+  Result<Decision> ExamineRestart(Attachment& attachment, const WalView& view);
+  Result<bool> SealedEndIntact(Attachment& attachment) const;
+
+  Env& env_;
+  LocalLtx& local_;
+  PageSums& sums_;
+  std::filesystem::path note_path_;
+  FileOwner owner_;
+  Logger log_;
+  Position position_;
+  std::optional<PositionNote> note_;
+  FileIdentity database_;  // Of the attachment last captured from.
+  bool sums_valid_ = false;
+};
+
+}  // namespace litestream

@@ -1,0 +1,565 @@
+#include "db/database.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/try.h"
+#include "format/names.h"
+
+namespace litestream {
+namespace {
+
+// Also without an event, the exact test is repeated this often; jittered per database.
+constexpr std::chrono::seconds kSlowTick{30};
+// A commit that was seen in the WAL but is not published yet is looked for again after these.
+constexpr std::chrono::milliseconds kRetests[] = {
+    std::chrono::milliseconds(1), std::chrono::milliseconds(4), std::chrono::milliseconds(10),
+    std::chrono::milliseconds(100)};
+// Within the monitor interval, so much waiting WAL causes a capture at once.
+constexpr std::uint64_t kUrgentWalBytes = 16U << 20;
+constexpr std::chrono::milliseconds kBacklogTest{100};
+constexpr std::chrono::seconds kWaitForFile{1};
+constexpr std::chrono::minutes kMaxBackoff{5};
+constexpr std::chrono::seconds kLogInterval{30};
+constexpr int kSweepAfterDiskFull = 3;
+
+}  // namespace
+
+std::filesystem::path DefaultMetaPath(const std::filesystem::path& database) {
+  return database.parent_path() / ("." + database.filename().string() + "-litestream");
+}
+
+Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& options,
+                   const Logger& log)
+    : env_(env),
+      scheduler_(scheduler),
+      options_(options),
+      log_(log.With({{"db", options.path.filename().string()}})),
+      checkpointer_(options.checkpoint, log_),
+      scrubber_(options.scrub_interval) {
+  if (options_.meta_path.empty()) options_.meta_path = DefaultMetaPath(options_.path);
+  status_.path = options_.path;
+  for (const ReplicaOptions& replica : options_.replicas) {
+    uploaders_.push_back(
+        std::make_unique<Uploader>(env_, scheduler_, static_cast<UploaderHost&>(*this), replica,
+                                   log_.With({{"replica", std::string(replica.client->type())}})));
+  }
+}
+
+Database::~Database() {
+  StopTask();
+  uploaders_.clear();
+  Detach();
+}
+
+// Others may still wake the task while it ends, so it goes last.
+void Database::StopTask() {
+  if (task_) task_->Stop();
+}
+
+void Database::Wake() {
+  if (Task* task = waker_.load()) task->Wake();
+}
+
+void Database::Start() {
+  for (auto& uploader : uploaders_) uploader->Start();
+  task_ = scheduler_.Start(Pool::kCapture, options_.path.filename().string(),
+                           [this](const Context& ctx) { return Step(ctx); });
+  waker_ = task_.get();
+  // For an event that came before anybody could be woken.
+  task_->Wake();
+}
+
+DatabaseStatus Database::Status() const {
+  DatabaseStatus status;
+  {
+    MutexLock lock(mu_);
+    status = status_;
+  }
+  for (const auto& uploader : uploaders_) status.replicas.push_back(uploader->Status());
+  return status;
+}
+
+void Database::SetState(DatabaseState state) {
+  MutexLock lock(mu_);
+  status_.state = state;
+}
+
+// --- Attaching. ---
+
+Result<bool> Database::TryAttach(const Context& ctx) {
+  const auto stat = env_.Stat(options_.path);
+  if (!stat.ok()) {
+    if (stat.error().Is(ErrorCode::kNotFound)) return false;
+    return Error(stat.error());
+  }
+  if (stat.value().type != FileType::kRegular) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{}: not a regular file", options_.path.string()));
+  }
+  // Somebody is going to make a database of it; the switch to WAL mode would fix its page size.
+  if (stat.value().size_bytes == 0) return false;
+  SetState(DatabaseState::kAttaching);
+  LS_TRY(PrepareMeta(ctx, stat.value()));
+  attachment_ = LS_TRY(Attachment::Open(env_, options_.path, options_.sqlite_vfs));
+  if (attachment_->switched_to_wal()) log_.Info("switched the database to WAL mode");
+  auto captured = FirstCapture(ctx);
+  if (!captured.ok()) {
+    Detach();
+    return std::move(captured).error();
+  }
+  SetState(DatabaseState::kReplicating);
+  return true;
+}
+
+Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database) {
+  const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
+  const FileOwner directories{.mode = parent.mode, .uid = parent.uid, .gid = parent.gid};
+  file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
+  LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
+  if (!meta_lock_) {
+    auto lock = env_.Lock(options_.meta_path / "lock", file_owner_);
+    if (!lock.ok() && lock.error().Is(ErrorCode::kAlreadyExists)) {
+      return Error(ErrorCode::kUnavailable,
+                   fmt::format("{}: another process replicates this database (it holds {})",
+                               options_.path.string(), (options_.meta_path / "lock").string()));
+    }
+    meta_lock_ = LS_TRY(std::move(lock));
+  }
+  local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
+  LS_TRY(local_->Open());
+  sums_ = LS_TRY(PageSums::Open(env_, options_.meta_path / "pages.sum", file_owner_));
+  capture_ = std::make_unique<Capture>(env_, *local_, *sums_, options_.meta_path / "position",
+                                       file_owner_, log_);
+  return capture_->Load(ctx);
+}
+
+Result<void> Database::FirstCapture(const Context& ctx) {
+  const WalView view = attachment_->held();
+  const Decision decision = LS_TRY(capture_->Examine(*attachment_, view));
+  switch (decision.continuation) {
+    case Continuation::kFirst:
+      break;
+    case Continuation::kSame:
+      break;
+    case Continuation::kRestarted:
+      log_.Info("the WAL was restarted while it was not watched, nothing was lost");
+      break;
+    case Continuation::kDoubt:
+      log_.Info("comparing the database with what was captured", {{"reason", decision.reason}});
+      break;
+  }
+  LS_TRY(CaptureAll(ctx, decision.continuation));
+  LS_TRY(capture_->NoteFiles(*attachment_));
+  checkpointer_.Reset(Now());
+  scrubber_.ForgetWal();
+  // No WAL test sees a database file that was written over in place.
+  scrubber_.StartPass();
+  retests_ = 0;
+  directory_watch_.reset();
+  wal_watch_.reset();
+  OfferFiles();
+  return {};
+}
+
+// Captures everything up to what the holder sees.
+Result<void> Database::CaptureAll(const Context& ctx, Continuation how) {
+  const WalView view = attachment_->held();
+  if (how == Continuation::kFirst || how == Continuation::kDoubt) {
+    const Batch batch =
+        LS_TRY(how == Continuation::kFirst ? capture_->Full(ctx, *attachment_, view)
+                                           : capture_->Difference(ctx, *attachment_, view));
+    OnBatch(batch);
+    return {};
+  }
+  bool from_front = how == Continuation::kRestarted;
+  for (;;) {
+    LS_TRY(ctx.Check());
+    const Batch batch = LS_TRY(
+        capture_->Incremental(ctx, *attachment_, view, from_front, options_.max_sync_wal_bytes));
+    OnBatch(batch);
+    from_front = from_front && batch.txid == Txid{};
+    if (!batch.more) return {};
+  }
+}
+
+void Database::Detach() {
+  directory_watch_.reset();
+  wal_watch_.reset();
+  if (attachment_ && capture_) {
+    // What these save is only time at the next start.
+    auto flushed = capture_->FlushSums();
+    if (flushed.ok()) flushed = capture_->NoteFiles(*attachment_);
+    if (!flushed.ok()) {
+      log_.Warn("cannot save page sums, the next start may have to read the database",
+                {{"error", flushed.error().message()}});
+    }
+  }
+  attachment_.reset();
+  capture_.reset();
+  sums_.reset();
+  local_.reset();
+}
+
+// --- The step. ---
+
+NextRun Database::Step(const Context& ctx) {
+  if (!attachment_) {
+    auto attached = TryAttach(ctx);
+    if (!attached.ok()) return NoteFailure(attached.error());
+    if (!attached.value()) {
+      SetState(DatabaseState::kWaiting);
+      ArmWatches();
+      return NextRun::At(Now() + (directory_watch_ ? kSlowTick : kWaitForFile));
+    }
+    NoteSuccess();
+  }
+  auto next = StepAttached(ctx);
+  if (!next.ok()) return NoteFailure(next.error());
+  NoteSuccess();
+  return next.value();
+}
+
+Result<NextRun> Database::StepAttached(const Context& ctx) {
+  if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
+  if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
+  const WalView view = LS_TRY(attachment_->Peek());
+  const bool fresh = !capture_->IsCaptured(view);
+  if (fresh) {
+    // At once after quiet, then at most once an interval, unless much waits.
+    const std::uint64_t waiting =
+        view.salts == capture_->position().salts
+            ? view.end_offset() - std::min(view.end_offset(), capture_->position().end.offset_bytes)
+            : view.end_offset();
+    const MonoTime earliest = last_capture_ + options_.monitor_interval;
+    if (last_capture_ != MonoTime{} && Now() < earliest && waiting < kUrgentWalBytes) {
+      return NextRun::At(std::min(earliest, Now() + kBacklogTest));
+    }
+    last_capture_ = Now();
+    LS_TRY(CaptureNew(ctx));
+  }
+  LS_TRY(CheckpointIfDue(ctx));
+  LS_TRY(ScrubIfDue(ctx));
+  LS_TRY(PruneLocal());
+  if (fresh) retests_ = 0;
+  ArmWatches();
+  // Armed first, tested after: what came in between is seen now.
+  const WalView now = LS_TRY(attachment_->Peek());
+  if (!capture_->IsCaptured(now)) return NextRun::At(Now());
+  if (LS_TRY(CommitUnderWay(now))) {
+    const std::size_t last = std::size(kRetests) - 1;
+    const auto wait =
+        static_cast<std::size_t>(retests_) <= last
+            ? std::chrono::nanoseconds(kRetests[retests_])
+            : std::max<std::chrono::nanoseconds>(options_.monitor_interval, kRetests[last]);
+    ++retests_;
+    return NextRun::At(std::min(Now() + wait, *Sleep().at));
+  }
+  retests_ = 0;
+  return Sleep();
+}
+
+// A frame of the current generation lies behind the end, or the header is of a generation that is
+// not published yet: a commit is on its way, or died on it.
+Result<bool> Database::CommitUnderWay(const WalView& view) {
+  const auto header = LS_TRY(attachment_->ReadWalHeader());
+  if (!header) return false;
+  if (header->salts != view.salts) return true;
+  std::array<std::byte, kWalFrameHeaderSize> bytes = {};
+  const std::size_t got = LS_TRY(attachment_->ReadWal(bytes, view.end_offset()));
+  return got == bytes.size() && ParseWalFrameHeader(bytes).salts == view.salts;
+}
+
+NextRun Database::Sleep() {
+  const MonoTime now = Now();
+  if (now >= slow_tick_) {
+    std::array<std::byte, 2> random = {};
+    env_.Random(random);
+    // 24 to 36 seconds.
+    const auto jitter =
+        std::to_integer<unsigned>(random[0]) * 256 + std::to_integer<unsigned>(random[1]);
+    slow_tick_ = now + kSlowTick * 4 / 5 + kSlowTick * 2 / 5 * jitter / 65536;
+  }
+  MonoTime at = slow_tick_;
+  if (!wal_watch_ && options_.monitor_interval.count() > 0) {
+    at = std::min(at, now + options_.monitor_interval);
+  }
+  if (const auto due = checkpointer_.NextDue(attachment_->held())) at = std::min(at, *due);
+  at = std::min(at, scrubber_.NextDue(now));
+  return NextRun::At(at);
+}
+
+// Events are only hints: if watching does not work here, the monitor interval does.
+void Database::ArmWatches() {
+  const auto wake = [this](FileEvent, const std::string&) { Wake(); };
+  if (!directory_watch_) {
+    const std::string name = options_.path.filename().string();
+    auto watch = env_.WatchDirectory(options_.path.parent_path(),
+                                     [this, name](FileEvent event, const std::string& entry) {
+                                       if (event == FileEvent::kEntry && !entry.starts_with(name))
+                                         return;
+                                       Wake();
+                                     });
+    if (watch.ok()) directory_watch_ = std::move(watch).value();
+  }
+  if (!attachment_) return;
+  const std::filesystem::path wal = options_.path.string() + "-wal";
+  if (wal_watch_ && wal_watch_->Rearm().ok()) return;
+  auto watch = env_.WatchFile(wal, wake);
+  wal_watch_ = watch.ok() ? std::move(watch).value() : nullptr;
+}
+
+// False: the files or the hold were lost, and the database was let go of.
+Result<bool> Database::CheckHold(const Context&) {
+  const bool same = LS_TRY(attachment_->SameFiles());
+  if (same && attachment_->Holding()) return true;
+  log_.Warn(same ? "lost the read transaction, comparing the database with what was captured"
+                 : "the database or its WAL was replaced or removed, opening it again");
+  Detach();
+  return false;
+}
+
+Result<void> Database::CaptureNew(const Context& ctx) {
+  const bool restart_allowed = attachment_->restart_allowed();
+  const WalView view = LS_TRY(attachment_->Leap());
+  for (;;) {
+    auto batch = ctx.Check().ok() ? capture_->Continue(ctx, *attachment_, view, restart_allowed,
+                                                       options_.max_sync_wal_bytes)
+                                  : Result<Batch>(ctx.Check().error());
+    if (!batch.ok()) {
+      LS_TRY(attachment_->Abandon());
+      if (!batch.error().Is(ErrorCode::kCorruption)) return std::move(batch).error();
+      // Nothing that was read is used. Opening again decides what it takes to go on.
+      log_.Error("capture does not fit, opening the database again",
+                 {{"error", batch.error().message()}});
+      Detach();
+      return Error(ErrorCode::kUnavailable, batch.error().message());
+    }
+    OnBatch(batch.value());
+    if (!batch.value().more) break;
+  }
+  return attachment_->Land();
+}
+
+// What uploaders asked for. True: something was done.
+Result<bool> Database::HandleRequests(const Context& ctx) {
+  const Txid above{rebase_above_.exchange(0)};
+  const bool full = full_wanted_.exchange(false);
+  if (above == Txid{} && !full) return false;
+  if (above != Txid{}) {
+    const Txid base = std::max(above, capture_->position().txid);
+    LS_TRY(capture_->Rebase(base));
+  }
+  const WalView view = LS_TRY(attachment_->Leap());
+  auto batch = capture_->Full(ctx, *attachment_, view);
+  if (!batch.ok()) {
+    // Ask again: the request is not met.
+    if (above != Txid{}) rebase_above_ = above.value;
+    full_wanted_ = true;
+    LS_TRY(attachment_->Abandon());
+    return std::move(batch).error();
+  }
+  OnBatch(batch.value());
+  LS_TRY(attachment_->Land());
+  LS_TRY(capture_->NoteFiles(*attachment_));
+  return true;
+}
+
+Result<void> Database::CheckpointIfDue(const Context& ctx) {
+  if (!capture_->IsCaptured(attachment_->held())) return {};
+  if (!checkpointer_.Due(attachment_->held(), Now())) return {};
+  auto outcome = checkpointer_.Run(ctx, *attachment_, *capture_,
+                                   [this](const Batch& batch) { OnBatch(batch); });
+  if (!outcome.ok()) {
+    if (!attachment_->Holding() || outcome.error().Is(ErrorCode::kCorruption)) {
+      log_.Error("checkpoint lost the read transaction, opening the database again",
+                 {{"error", outcome.error().message()}});
+      Detach();
+      return Error(ErrorCode::kUnavailable, outcome.error().message());
+    }
+    return std::move(outcome).error().Wrap("checkpoint");
+  }
+  if (outcome.value().lock_busy) return {};
+  // The table's header may move on now and then; a checkpoint is a good moment.
+  LS_TRY(capture_->FlushSums());
+  MutexLock lock(mu_);
+  ++status_.checkpoints;
+  status_.checkpoint_blocked = checkpointer_.blocked_since().has_value();
+  return {};
+}
+
+Result<void> Database::ScrubIfDue(const Context& ctx) {
+  if (scrubber_.NextDue(Now()) > Now() || !capture_->sums_valid()) return {};
+  if (!capture_->IsCaptured(attachment_->held())) return {};
+  const auto different = LS_TRY(scrubber_.Slice(ctx, *attachment_, *capture_));
+  {
+    MutexLock lock(mu_);
+    status_.scrub = scrubber_.status();
+  }
+  if (different.empty()) return {};
+  log_.Error("the database holds pages that were never captured; capturing the difference",
+             {{"first_page", std::uint64_t{different.front().value}},
+              {"pages", static_cast<std::uint64_t>(different.size())},
+              {"txid", FormatTxid(capture_->position().txid)}});
+  const WalView view = LS_TRY(attachment_->Leap());
+  auto batch = capture_->Difference(ctx, *attachment_, view);
+  if (!batch.ok()) {
+    LS_TRY(attachment_->Abandon());
+    return std::move(batch).error();
+  }
+  OnBatch(batch.value());
+  LS_TRY(attachment_->Land());
+  return capture_->NoteFiles(*attachment_);
+}
+
+// Local files go when every replica has them, the page sums no longer need them, and they are old.
+Result<void> Database::PruneLocal() {
+  if (Now() < next_prune_ || !local_->range()) return {};
+  next_prune_ = Now() + kSlowTick;
+  Txid uploaded = local_->range()->max;
+  for (const auto& uploader : uploaders_) uploaded = std::min(uploaded, uploader->Status().txid);
+  const NanoTime old = NanoTime(env_.clock().Now()) - options_.local_retention;
+  Txid keep = local_->range()->min;
+  while (keep <= uploaded && keep < local_->range()->max) {
+    if (LS_TRY(local_->Stat(keep)).modified_at > old) break;
+    keep = keep.Next();
+  }
+  if (keep == local_->range()->min) return {};
+  LS_TRY(capture_->FlushSums());
+  keep = std::min(keep, capture_->sums_durable_txid().Next());
+  LS_TRY(local_->RemoveBefore(keep));
+  OfferFiles();
+  return {};
+}
+
+void Database::OnBatch(const Batch& batch) {
+  {
+    MutexLock lock(mu_);
+    status_.txid = capture_->position().txid;
+    status_.wal_bytes = capture_->position().end.offset_bytes;
+    status_.last_capture = env_.clock().Now();
+    status_.captured_wal_bytes += batch.wal_bytes;
+    if (batch.txid != Txid{}) ++status_.captures;
+  }
+  if (batch.txid == Txid{}) return;
+  const std::uint32_t commit = capture_->position().commit_pages;
+  const bool lock_page_counts = commit >= LockPage(capture_->position().page_size).value;
+  if (batch.page_count == commit - (lock_page_counts ? 1 : 0)) last_full_ = batch.txid;
+  log_.Debug("captured", {{"txid", FormatTxid(batch.txid)},
+                          {"pages", std::uint64_t{batch.page_count}},
+                          {"wal_bytes", batch.wal_bytes},
+                          {"size", batch.file_bytes}});
+  OfferFiles();
+}
+
+void Database::OfferFiles() {
+  const LocalFiles files{.range = local_->range(), .last_full = last_full_};
+  for (auto& uploader : uploaders_) uploader->Offer(files);
+}
+
+NextRun Database::NoteFailure(const Error& error) {
+  ++failures_;
+  const auto first =
+      std::max<std::chrono::nanoseconds>(options_.monitor_interval, std::chrono::milliseconds(100));
+  backoff_ = failures_ == 1 ? first : std::min<std::chrono::nanoseconds>(backoff_ * 2, kMaxBackoff);
+  const bool disk_full = error.Is(ErrorCode::kNoSpace);
+  {
+    MutexLock lock(mu_);
+    status_.state = DatabaseState::kFailing;
+    status_.error = error.message();
+    status_.disk_full = disk_full;
+    ++status_.errors;
+  }
+  if (attachment_ && attachment_->leaping()) (void)attachment_->Abandon().ok();
+  if (disk_full && failures_ >= kSweepAfterDiskFull && local_) (void)local_->Open().ok();
+  const MonoTime now = Now();
+  if (!error.Is(ErrorCode::kCancelled) &&
+      (failures_ == 1 || now - last_logged_failure_ >= kLogInterval)) {
+    last_logged_failure_ = now;
+    log_.Error(
+        disk_full ? "disk full while staging ltx file, replication paused until space is freed"
+                  : "sync error",
+        {{"error", error.message()}, {"consecutive_errors", failures_}, {"backoff", backoff_}});
+  }
+  return NextRun::At(now + backoff_);
+}
+
+void Database::NoteSuccess() {
+  if (failures_ > 0) log_.Info("sync recovered", {{"previous_errors", failures_}});
+  failures_ = 0;
+  MutexLock lock(mu_);
+  if (attachment_) status_.state = DatabaseState::kReplicating;
+  status_.error.clear();
+  status_.disk_full = false;
+  if (attachment_) status_.last_capture = env_.clock().Now();
+}
+
+// --- Requests from outside the step. ---
+
+std::filesystem::path Database::LocalPath(Txid txid) const {
+  return options_.meta_path / "ltx" / "0" / FormatLtxFilename({txid, txid});
+}
+
+void Database::RequestRebase(Txid txid) {
+  rebase_above_ = txid.value;
+  Wake();
+}
+
+void Database::RequestFull() {
+  full_wanted_ = true;
+  Wake();
+}
+
+void Database::OnUploaded(Txid) {}
+
+Result<void> Database::SyncOnce(const Context& ctx) {
+  if (!attachment_ && !LS_TRY(TryAttach(ctx))) {
+    return Error(ErrorCode::kNotFound, "no position, waiting for data");
+  }
+  if (LS_TRY(CheckHold(ctx))) {
+    if (!capture_->IsCaptured(LS_TRY(attachment_->Peek()))) LS_TRY(CaptureNew(ctx));
+  } else if (!LS_TRY(TryAttach(ctx))) {
+    return Error(ErrorCode::kNotFound, "no position, waiting for data");
+  }
+  // A replica may ask for more (a full file above what it holds), so a few rounds.
+  constexpr int kMaxRounds = 4;
+  for (auto& uploader : uploaders_) {
+    for (int round = 0;; ++round) {
+      auto drained = uploader->Drain(ctx, std::chrono::nanoseconds(0));
+      const bool asked = LS_TRY(HandleRequests(ctx));
+      if (!asked) {
+        LS_TRY(std::move(drained), "replica {}", uploader->Status().name);
+        break;
+      }
+      if (round == kMaxRounds) return drained;
+    }
+  }
+  return {};
+}
+
+Result<void> Database::Close(const Context& ctx, std::chrono::nanoseconds retry_interval) {
+  StopTask();
+  Result<void> first;
+  const auto keep = [&first](Result<void> result) {
+    if (first.ok() && !result.ok()) first = std::move(result);
+  };
+  // Capturing is local and short; it is done even when the caller is in a hurry.
+  const Context local_ctx = Context(std::stop_token(), std::nullopt, ctx.clock());
+  if (attachment_) {
+    auto hold = CheckHold(local_ctx);
+    if (hold.ok() && hold.value()) {
+      auto view = attachment_->Peek();
+      if (view.ok() && !capture_->IsCaptured(view.value())) keep(CaptureNew(local_ctx));
+    }
+    for (auto& uploader : uploaders_) keep(uploader->Drain(ctx, retry_interval));
+  }
+  uploaders_.clear();
+  Detach();
+  meta_lock_.reset();
+  SetState(DatabaseState::kClosed);
+  return first;
+}
+
+}  // namespace litestream

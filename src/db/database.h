@@ -1,0 +1,163 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "base/log.h"
+#include "base/scheduler.h"
+#include "base/sync.h"
+#include "db/attachment.h"
+#include "db/capture.h"
+#include "db/checkpointer.h"
+#include "db/local_ltx.h"
+#include "db/page_sums.h"
+#include "db/scrubber.h"
+#include "db/uploader.h"
+#include "litestream/context.h"
+#include "litestream/result.h"
+
+namespace litestream {
+
+struct DatabaseOptions {
+  std::filesystem::path path;
+  std::filesystem::path meta_path;  // Empty: DefaultMetaPath(path).
+  std::chrono::nanoseconds monitor_interval = std::chrono::seconds(1);  // <= 0: only on demand.
+  CheckpointOptions checkpoint;
+  std::uint64_t max_sync_wal_bytes = 64U << 20;                        // 0: no limit.
+  std::chrono::nanoseconds scrub_interval = std::chrono::hours(24);    // <= 0: at attach only.
+  std::chrono::nanoseconds local_retention = std::chrono::minutes(5);  // Of uploaded files.
+  std::string sqlite_vfs;                                              // Empty: the default.
+  std::vector<ReplicaOptions> replicas;
+};
+
+// <dir>/.<file>-litestream
+std::filesystem::path DefaultMetaPath(const std::filesystem::path& database);
+
+enum class DatabaseState : unsigned char {
+  kWaiting,    // No file yet, or zero bytes.
+  kAttaching,  // Opening, or reading it to find out what changed.
+  kReplicating,
+  kFailing,  // The last step failed; tries again by itself.
+  kClosed,
+};
+
+struct DatabaseStatus {
+  std::filesystem::path path;
+  DatabaseState state = DatabaseState::kWaiting;
+  Txid txid;                             // Last captured.
+  std::optional<WallTime> last_capture;  // When the database was last found captured.
+  std::uint64_t wal_bytes = 0;           // Logical end of the captured WAL.
+  std::uint64_t captured_wal_bytes = 0;
+  std::uint64_t captures = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t checkpoints = 0;
+  bool checkpoint_blocked = false;
+  bool disk_full = false;
+  std::string error;  // Of the last step, if it failed.
+  ScrubStatus scrub;
+  std::vector<ReplicaStatus> replicas;
+};
+
+// One live database: follows its WAL into level-0 files and hands them to its uploaders.
+//
+// A task of the capture pool runs Step; nothing here blocks on a replica. States: waiting for the
+// file -> attached (Attachment held, position known) -> detached again when the files are no longer
+// the ones that were opened, or the hold broke. Every way back in goes through Capture::Examine.
+//
+// Threads: Start, Sync, Close by the owner; Status by anybody.
+class Database : private UploaderHost {
+ public:
+  Database(Env& env, Scheduler& scheduler, const DatabaseOptions& options, const Logger& log);
+  ~Database() override;
+
+  // Begins to replicate in the background.
+  void Start();
+  // One capture of everything committed so far and one upload to all replicas, in the caller's
+  // thread; for use without Start (`-once`). kNotFound if there is no database.
+  Result<void> SyncOnce(const Context& ctx);
+  // Captures what is committed, uploads until `ctx` ends (trying again every `retry_interval`),
+  // lets go of the database. The first error; the database is closed all the same.
+  Result<void> Close(const Context& ctx, std::chrono::nanoseconds retry_interval);
+
+  DatabaseStatus Status() const;
+  const std::filesystem::path& path() const { return options_.path; }
+  const std::filesystem::path& meta_path() const { return options_.meta_path; }
+
+ private:
+  NextRun Step(const Context& ctx);
+  Result<NextRun> StepAttached(const Context& ctx);
+  Result<bool> TryAttach(const Context& ctx);
+  Result<void> PrepareMeta(const Context& ctx, const FileStat& database);
+  Result<void> FirstCapture(const Context& ctx);
+  Result<void> CaptureAll(const Context& ctx, Continuation how);
+  Result<void> CaptureNew(const Context& ctx);
+  Result<bool> HandleRequests(const Context& ctx);
+  Result<bool> CheckHold(const Context& ctx);
+  Result<void> CheckpointIfDue(const Context& ctx);
+  Result<void> ScrubIfDue(const Context& ctx);
+  Result<void> PruneLocal();
+  void Detach();
+  void StopTask();
+  void Wake();
+  void OnBatch(const Batch& batch);
+  void OfferFiles();
+  Result<bool> CommitUnderWay(const WalView& view);
+  NextRun Sleep();
+  void ArmWatches();
+  NextRun NoteFailure(const Error& error);
+  void NoteSuccess();
+  void SetState(DatabaseState state);
+  MonoTime Now() const { return scheduler_.clock().Monotonic(); }
+
+  // UploaderHost, called from upload threads.
+  std::filesystem::path LocalPath(Txid txid) const override;
+  void RequestRebase(Txid txid) override;
+  void RequestFull() override;
+  void OnUploaded(Txid txid) override;
+
+  Env& env_;
+  Scheduler& scheduler_;
+  DatabaseOptions options_;
+  Logger log_;
+
+  // Only the step touches these (and Close and SyncOnce, when no task runs).
+  std::unique_ptr<FileLock> meta_lock_;
+  std::unique_ptr<LocalLtx> local_;
+  std::unique_ptr<PageSums> sums_;
+  std::unique_ptr<Capture> capture_;
+  std::unique_ptr<Attachment> attachment_;
+  FileOwner file_owner_;
+  Checkpointer checkpointer_;
+  Scrubber scrubber_;
+  Txid last_full_;
+  MonoTime last_capture_;
+  MonoTime next_prune_;
+  MonoTime slow_tick_;
+  int retests_ = 0;
+  int failures_ = 0;
+  std::chrono::nanoseconds backoff_{0};
+  MonoTime last_logged_failure_;
+
+  std::atomic<std::uint64_t> rebase_above_{0};
+  std::atomic<bool> full_wanted_{false};
+  std::atomic<Task*> waker_{nullptr};
+
+  mutable Mutex mu_{LockRank::kDatabase};
+  DatabaseStatus status_ LS_GUARDED_BY(mu_);
+
+  // Before what wakes it, so that it outlives them: a stopped task may be woken.
+  std::unique_ptr<Task> task_;
+  std::vector<std::unique_ptr<Uploader>> uploaders_;
+  std::unique_ptr<FileWatch> directory_watch_;
+  std::unique_ptr<FileWatch> wal_watch_;
+};
+
+}  // namespace litestream

@@ -1,0 +1,112 @@
+#include "db/store.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/try.h"
+
+namespace litestream {
+namespace {
+
+// Databases that are closed at the same time.
+constexpr std::size_t kParallelClose = 16;
+
+}  // namespace
+
+Store::Store(Env& env, Scheduler& scheduler, const StoreOptions& options, const Logger& log)
+    : env_(env), scheduler_(scheduler), options_(options), log_(log) {}
+
+Store::~Store() = default;
+
+Result<void> Store::Add(const DatabaseOptions& options) {
+  auto database = std::make_shared<Database>(env_, scheduler_, options, log_);
+  MutexLock lock(mu_);
+  for (const auto& other : databases_) {
+    if (other->path() == database->path()) {
+      return Error(ErrorCode::kAlreadyExists,
+                   fmt::format("{}: listed twice", database->path().string()));
+    }
+    if (other->meta_path() == database->meta_path()) {
+      return Error(ErrorCode::kAlreadyExists,
+                   fmt::format("meta-path collision: databases {} and {} would share meta-path {}",
+                               other->path().string(), database->path().string(),
+                               database->meta_path().string()));
+    }
+  }
+  databases_.push_back(database);
+  if (started_) database->Start();
+  return {};
+}
+
+void Store::Start() {
+  MutexLock lock(mu_);
+  started_ = true;
+  for (const auto& database : databases_) database->Start();
+}
+
+Result<void> Store::SyncOnce(const Context& ctx,
+                             const std::function<void(const Database&)>& before_each) {
+  std::vector<std::shared_ptr<Database>> databases;
+  {
+    MutexLock lock(mu_);
+    databases = databases_;
+  }
+  for (const auto& database : databases) {
+    before_each(*database);
+    LS_TRY(database->SyncOnce(ctx), "sync database {}", database->path().string());
+  }
+  return {};
+}
+
+Result<void> Store::Close(const std::stop_token& hurry) {
+  std::vector<std::shared_ptr<Database>> databases;
+  {
+    MutexLock lock(mu_);
+    databases.swap(databases_);
+  }
+  const bool once = options_.shutdown_sync_timeout.count() <= 0;
+  std::optional<MonoTime> deadline;
+  if (!once) deadline = scheduler_.clock().Monotonic() + options_.shutdown_sync_timeout;
+  const Context ctx(hurry, deadline, scheduler_.clock());
+  const auto interval = once ? std::chrono::nanoseconds(0) : options_.shutdown_sync_interval;
+
+  std::vector<Result<void>> results(databases.size());
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < databases.size(); i = next++) {
+      results[i] = databases[i]->Close(ctx, interval);
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 1; i < std::min(kParallelClose, databases.size()); ++i) {
+      threads.emplace_back(work);
+    }
+    work();
+  }
+  Result<void> first;
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (results[i].ok()) continue;
+    log_.Error("failed to close database",
+               {{"db", databases[i]->path().string()}, {"error", results[i].error().message()}});
+    if (first.ok()) first = results[i];
+  }
+  return first;
+}
+
+std::vector<DatabaseStatus> Store::Status() const {
+  std::vector<std::shared_ptr<Database>> databases;
+  {
+    MutexLock lock(mu_);
+    databases = databases_;
+  }
+  std::vector<DatabaseStatus> status;
+  status.reserve(databases.size());
+  for (const auto& database : databases) status.push_back(database->Status());
+  return status;
+}
+
+}  // namespace litestream

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/env.h"
+#include "base/log.h"
+#include "base/scheduler.h"
+#include "base/sync.h"
+#include "litestream/replica_client.h"
+#include "litestream/types.h"
+#include "replica/plan.h"
+
+namespace litestream {
+
+struct ReplicaOptions {
+  std::shared_ptr<ReplicaClient> client;  // Shared with whoever else lists or restores from it.
+  std::string name;                       // For people; the client's type if empty.
+  std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
+  int max_files_per_pass = 256;  // 0: no limit.
+};
+
+// What capture has made and a replica may need.
+struct LocalFiles {
+  std::optional<TxidRange> range;  // Contiguous.
+  Txid last_full;                  // Newest file that holds every page; 0: none known.
+};
+
+enum class ReplicaState : unsigned char {
+  kUnknown,  // Not listed yet.
+  kSyncing,  // Behind, working on it.
+  kInSync,
+  kFailing,  // The last attempt failed; tries again by itself.
+};
+
+struct ReplicaStatus {
+  std::string name;
+  std::string type;
+  std::string where;
+  ReplicaState state = ReplicaState::kUnknown;
+  Txid txid;                             // End of the contiguous run on the replica.
+  std::optional<WallTime> last_success;  // When it was last level with the database.
+  std::string error;                     // Of the last attempt, if it failed.
+  std::uint64_t uploaded_files = 0;
+  std::uint64_t uploaded_bytes = 0;
+};
+
+// What an uploader asks of the database's owner. Called without locks, from the uploader's thread.
+class UploaderHost {
+ public:
+  virtual ~UploaderHost() = default;
+  virtual std::filesystem::path LocalPath(Txid txid) const = 0;
+  // The replica goes on to `txid`, and what it holds there is not ours: capture has to go on above
+  // it, with a full file.
+  virtual void RequestRebase(Txid txid) = 0;
+  // The replica lacks files that are not here any more: capture has to make a full file.
+  virtual void RequestFull() = 0;
+  // The replica holds everything up to `txid`.
+  virtual void OnUploaded(Txid txid) = 0;
+};
+
+// Brings one replica level with the local files. Each replica of a database has its own: its own
+// position, pace and health; a slow one holds nobody else up.
+//
+// Invariants:
+// 1. Files are uploaded in the order of their TXIDs, each only when the one before is confirmed. So
+// what
+//    a reader of the replica sees is always a prefix.
+// 2. The position is the end of the contiguous run over all levels (D11). It is learnt by listing,
+//    once, and after that from our own confirmed writes; any surprise makes it unknown again.
+// 3. Nothing is overwritten with other content: writes are put-if-absent, and an object that is
+//    there counts as ours only if its file checksum is.
+// 4. No lock is held while the replica is talked to (D21).
+class Uploader {
+ public:
+  Uploader(Env& env, Scheduler& scheduler, UploaderHost& host, const ReplicaOptions& options,
+           Logger log);
+  ~Uploader();
+
+  // Starts the task that uploads what Offer brings. Without it only Drain uploads.
+  void Start();
+  void Offer(const LocalFiles& files);
+  // Uploads everything that is offered, in the caller's thread, trying again until `ctx` ends.
+  // Stops the task for good.
+  Result<void> Drain(const Context& ctx, std::chrono::nanoseconds retry_interval);
+  ReplicaStatus Status() const;
+
+ private:
+  NextRun Run(const Context& ctx);
+  // One pass. True: nothing is left to upload.
+  Result<bool> Pass(const Context& ctx);
+  Result<bool> FindPosition(const Context& ctx, const LocalFiles& files);
+  Result<bool> IsOurs(const Context& ctx, const LocalFiles& files, const ReplicaListing& listing);
+  Result<void> UploadFile(const Context& ctx, Txid txid);
+  Result<void> UploadSnapshot(const Context& ctx, Txid txid);
+  Result<void> Store(const Context& ctx, const FileId& id, Txid local, bool as_snapshot);
+  Result<void> NoteProgress(Txid txid, const FileInfo& info);
+  void NoteFailure(const Error& error);
+  LocalFiles Wanted() const;
+
+  Env& env_;
+  Scheduler& scheduler_;
+  UploaderHost& host_;
+  ReplicaOptions options_;
+  Logger log_;
+
+  // Only the pass touches these.
+  std::optional<Txid> position_;
+  MonoTime last_pass_;
+  int failures_ = 0;
+  std::chrono::nanoseconds backoff_{0};
+  MonoTime last_logged_failure_;
+
+  mutable Mutex mu_{LockRank::kReplica};
+  LocalFiles wanted_ LS_GUARDED_BY(mu_);
+  ReplicaStatus status_ LS_GUARDED_BY(mu_);
+
+  std::unique_ptr<Task> task_;  // Last: ends before what it uses.
+};
+
+}  // namespace litestream
