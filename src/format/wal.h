@@ -141,6 +141,7 @@ class WalScanner {
   std::vector<std::byte> partial_;           // A frame that is not complete yet.
   std::vector<WalPageEntry> entries_;        // In file order; the first committed_entries_ count.
   std::size_t committed_entries_ = 0;
+  std::size_t compact_at_ = 64 * 1024;
 };
 
 // Walks frame headers from the front of a WAL, without checksums, and collects the distinct salt

@@ -1,0 +1,192 @@
+#include "format/wal.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/core.h>
+
+#include "base/endian.h"
+#include "format/page_sum.h"
+
+namespace litestream {
+namespace {
+
+// When the list of entries has grown to this many, and to twice what was left after the last time,
+// older versions of the same pages are dropped from it.
+constexpr std::size_t kMinEntriesToCompact = 64 * 1024;
+
+template <bool kBigEndian>
+WalChecksum Continue(WalChecksum seed, const std::byte* p, std::size_t size) {
+  std::uint32_t s0 = seed[0];
+  std::uint32_t s1 = seed[1];
+  for (const std::byte* end = p + size; p != end; p += 8) {
+    s0 += (kBigEndian ? LoadBe32(p) : LoadLe32(p)) + s1;
+    s1 += (kBigEndian ? LoadBe32(p + 4) : LoadLe32(p + 4)) + s0;
+  }
+  return {s0, s1};
+}
+
+// Keeps the last of the entries of each page, in page order.
+void KeepNewest(std::vector<WalPageEntry>& entries, std::size_t count) {
+  const auto first = entries.begin();
+  const auto last = first + static_cast<std::ptrdiff_t>(count);
+  std::ranges::stable_sort(first, last, {}, &WalPageEntry::pgno);
+  auto out = first;
+  for (auto it = first; it != last; ++it) {
+    const bool newer_follows = it + 1 != last && (it + 1)->pgno == it->pgno;
+    if (!newer_follows) *out++ = *it;
+  }
+  entries.erase(out, last);
+}
+
+}  // namespace
+
+WalChecksum ContinueWalChecksum(WalChecksum seed, std::span<const std::byte> bytes,
+                                bool big_endian) {
+  const std::size_t size = bytes.size() & ~std::size_t{7};
+  return big_endian ? Continue<true>(seed, bytes.data(), size)
+                    : Continue<false>(seed, bytes.data(), size);
+}
+
+Result<std::optional<WalHeader>> ParseWalHeader(std::span<const std::byte> bytes) {
+  if (bytes.size() < kWalHeaderSize) return std::optional<WalHeader>();
+  const std::uint32_t magic = LoadBe32(&bytes[0]);
+  WalHeader header;
+  header.big_endian_checksums = magic == kWalMagicBigEndian;
+  header.checksum = {LoadBe32(&bytes[24]), LoadBe32(&bytes[28])};
+  if (magic != kWalMagicBigEndian && magic != kWalMagicLittleEndian) {
+    return Error(ErrorCode::kCorruption, fmt::format("invalid wal header magic: {:x}", magic));
+  }
+  if (ContinueWalChecksum({}, bytes.first(24), header.big_endian_checksums) != header.checksum) {
+    return std::optional<WalHeader>();
+  }
+  const std::uint32_t version = LoadBe32(&bytes[4]);
+  if (version != kWalVersion) {
+    return Error(ErrorCode::kCorruption, fmt::format("unsupported wal version: {}", version));
+  }
+  header.page_size = LoadBe32(&bytes[8]);
+  if (!IsValidPageSize(header.page_size)) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("invalid page size in wal header: {}", header.page_size));
+  }
+  header.sequence = LoadBe32(&bytes[12]);
+  header.salts = {LoadBe32(&bytes[16]), LoadBe32(&bytes[20])};
+  return std::optional<WalHeader>(header);
+}
+
+WalFrameHeader ParseWalFrameHeader(std::span<const std::byte, kWalFrameHeaderSize> bytes) {
+  return {.pgno = Pgno{LoadBe32(&bytes[0])},
+          .commit_pages = LoadBe32(&bytes[4]),
+          .salts = {LoadBe32(&bytes[8]), LoadBe32(&bytes[12])},
+          .checksum = {LoadBe32(&bytes[16]), LoadBe32(&bytes[20])}};
+}
+
+WalScanner::WalScanner(const WalHeader& header, const WalSalts& salts, const WalPoint& start,
+                       std::uint64_t end_offset, std::uint64_t limit_bytes)
+    : salts_(salts),
+      big_endian_(header.big_endian_checksums),
+      page_size_(header.page_size),
+      start_offset_(start.offset_bytes),
+      end_offset_(end_offset),
+      limit_bytes_(limit_bytes),
+      valid_(start),
+      committed_(start) {
+  if (valid_.offset_bytes + WalFrameSize(page_size_) > end_offset_) stop_ = Stop::kEnd;
+}
+
+std::size_t WalScanner::Feed(std::span<const std::byte> bytes) {
+  const std::size_t frame_size = WalFrameSize(page_size_);
+  std::size_t used = 0;
+  while (stop_ == Stop::kNotYet && used < bytes.size()) {
+    const std::size_t left = bytes.size() - used;
+    if (partial_.empty() && left >= frame_size) {
+      TakeFrame(&bytes[used]);
+      // A frame that ended the scan was not consumed.
+      if (stop_ == Stop::kSalt || stop_ == Stop::kChecksum) break;
+      used += frame_size;
+      continue;
+    }
+    const std::size_t take = std::min(frame_size - partial_.size(), left);
+    partial_.insert(partial_.end(), bytes.begin() + static_cast<std::ptrdiff_t>(used),
+                    bytes.begin() + static_cast<std::ptrdiff_t>(used + take));
+    used += take;
+    if (partial_.size() == frame_size) {
+      TakeFrame(partial_.data());
+      partial_.clear();
+    }
+  }
+  return used;
+}
+
+void WalScanner::TakeFrame(const std::byte* frame) {
+  const std::size_t frame_size = WalFrameSize(page_size_);
+  const WalFrameHeader header = ParseWalFrameHeader(
+      std::span<const std::byte, kWalFrameHeaderSize>(frame, kWalFrameHeaderSize));
+  if (header.salts != salts_) {
+    stop_ = Stop::kSalt;
+    return;
+  }
+  WalChecksum checksum = ContinueWalChecksum(valid_.checksum, {frame, 8}, big_endian_);
+  checksum = ContinueWalChecksum(checksum, {frame + kWalFrameHeaderSize, page_size_}, big_endian_);
+  // SQLite takes page 0 for the end of the log as well.
+  if (header.checksum != checksum || header.pgno == Pgno{}) {
+    stop_ = Stop::kChecksum;
+    return;
+  }
+  entries_.push_back({header.pgno, valid_.offset_bytes});
+  valid_ = {valid_.offset_bytes + frame_size, checksum};
+  ++valid_frames_;
+  if (header.commit_pages != 0) {
+    committed_ = valid_;
+    commit_pages_ = header.commit_pages;
+    committed_frames_ = valid_frames_;
+    committed_entries_ = entries_.size();
+    if (entries_.size() >= compact_at_) {
+      KeepNewest(entries_, entries_.size());
+      committed_entries_ = entries_.size();
+      compact_at_ = std::max(kMinEntriesToCompact, 2 * entries_.size());
+    }
+    if (limit_bytes_ != 0 && valid_.offset_bytes - start_offset_ >= limit_bytes_) {
+      stop_ = Stop::kLimit;
+      return;
+    }
+  }
+  if (valid_.offset_bytes + frame_size > end_offset_) stop_ = Stop::kEnd;
+}
+
+std::vector<WalPageEntry> WalScanner::TakePageMap() {
+  // Without what was left uncommitted (R1), and without pages that the database no longer has
+  // because it shrank (R10).
+  entries_.resize(committed_entries_);
+  KeepNewest(entries_, entries_.size());
+  while (!entries_.empty() && entries_.back().pgno.value > commit_pages_) entries_.pop_back();
+  committed_entries_ = 0;
+  return std::move(entries_);
+}
+
+WalSaltScan::WalSaltScan(std::uint32_t page_size, const std::optional<WalSalts>& until)
+    : page_size_(page_size), until_(until) {}
+
+bool WalSaltScan::Feed(std::span<const std::byte> bytes) {
+  const std::uint64_t frame_size = WalFrameSize(page_size_);
+  while (!done_ && !bytes.empty()) {
+    if (position_ < kWalFrameHeaderSize) {
+      const std::size_t take = std::min<std::size_t>(kWalFrameHeaderSize - position_, bytes.size());
+      std::memcpy(&header_[position_], bytes.data(), take);
+      position_ += take;
+      bytes = bytes.subspan(take);
+      if (position_ < kWalFrameHeaderSize) break;
+      const WalSalts salts = ParseWalFrameHeader(header_).salts;
+      if (std::ranges::find(found_, salts) == found_.end()) found_.push_back(salts);
+      done_ = until_ == salts;
+      continue;
+    }
+    const std::size_t skip = std::min<std::uint64_t>(frame_size - position_, bytes.size());
+    position_ += skip;
+    bytes = bytes.subspan(skip);
+    if (position_ == frame_size) position_ = 0;
+  }
+  return !done_;
+}
+
+}  // namespace litestream
