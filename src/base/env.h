@@ -40,7 +40,7 @@ struct FileStat {
 
 // Who owns a new file and what others may do with it.
 struct FileOwner {
-  std::uint32_t mode = 0600;  // The umask still applies.
+  std::uint32_t mode = 0600;         // The umask still applies.
   std::optional<std::uint32_t> uid;  // A chown that is not allowed is no error.
   std::optional<std::uint32_t> gid;
 };
@@ -62,8 +62,8 @@ class File {
   // All of them, or an error (kNoSpace for a full disk or quota).
   virtual Result<void> WriteAt(std::span<const std::byte> bytes, std::uint64_t offset_bytes) = 0;
   virtual Result<void> Truncate(std::uint64_t size_bytes) = 0;
-  // Reserves space so that writes within it do not fail for lack of it. Does nothing where the file
-  // system cannot.
+  // Makes the file at least so large, and reserves the space so that writes within it do not fail
+  // for lack of it. Where the file system cannot reserve, only the size changes.
   virtual Result<void> Allocate(std::uint64_t size_bytes) = 0;
   virtual Result<void> Sync() = 0;      // fsync
   virtual Result<void> SyncData() = 0;  // fdatasync
@@ -87,13 +87,15 @@ struct DirectoryEntry {
 enum class FileEvent : std::uint8_t {
   kModified,  // The watched file was written (one-shot: armed again by the next call).
   kEntry,     // In a watched directory, the named entry was created, moved or deleted.
-  kOverflow,  // Events were lost: test everything.
+  kOverflow,  // Events were lost: test everything. Armed watches stay armed.
   kGone,      // The watched file or directory itself is gone; the watch has ended.
 };
 // Called from the Env's own thread; must only note and wake. `name` is the entry, for kEntry.
 using FileEventCallback = std::function<void(FileEvent event, const std::string& name)>;
 
-// Ends the watch when destroyed; no callback runs after that.
+// Ends the watch when destroyed: the callback is not running then, and will not run. (Destroyed
+// from within the callback, that holds when the callback has returned.) So destroy it with no lock
+// held that the callback takes.
 class FileWatch {
  public:
   virtual ~FileWatch() = default;
@@ -104,7 +106,9 @@ class FileWatch {
 // The machine's files. The real one calls the system; the in-memory one keeps what was written
 // apart from what was synced, and can lose the rest. Safe for concurrent calls.
 //
-// Errors: kNotFound, kAlreadyExists, kDenied, kNoSpace, kIo; the message says the call and path.
+// Errors: kNotFound, kAlreadyExists, kDenied, kNoSpace, kInvalidArgument (such as a name that is
+// too long, or a directory where a file belongs), kUnavailable (a network file system), kIo; the
+// message says the call and path.
 class Env {
  public:
   virtual ~Env() = default;
@@ -118,7 +122,7 @@ class Env {
   // Like Rename, but kAlreadyExists when `to` exists (and `from` then stays).
   virtual Result<void> RenameNoReplace(const std::filesystem::path& from,
                                        const std::filesystem::path& to) = 0;
-  virtual Result<void> Remove(const std::filesystem::path& path) = 0;  // A file.
+  virtual Result<void> Remove(const std::filesystem::path& path) = 0;      // A file.
   virtual Result<void> RemoveTree(const std::filesystem::path& path) = 0;  // Nothing there: fine.
   // One directory; kAlreadyExists if something is there.
   virtual Result<void> CreateDirectory(const std::filesystem::path& path,
@@ -146,13 +150,13 @@ class Env {
 };
 
 // Creates what is missing of `path`, and syncs the parents of what it created.
-Result<void> CreateDirectories(Env& env, const std::filesystem::path& path,
-                               const FileOwner& owner);
+Result<void> CreateDirectories(Env& env, const std::filesystem::path& path, const FileOwner& owner);
 // The whole of a small file. kCorruption if it is larger than `limit_bytes`.
 Result<std::string> ReadSmallFile(Env& env, const std::filesystem::path& path,
                                   std::size_t limit_bytes);
 // Replaces the file so that after a crash the old or the new content is there: temporary file in
-// the same directory, fsync, rename, fsync of the directory.
+// the same directory (`path` with ".tmp"), fsync, rename, fsync of the directory. After an error,
+// too, it is one of the two. One caller at a time for a path.
 Result<void> WriteFileAtomically(Env& env, const std::filesystem::path& path,
                                  std::span<const std::byte> content, const FileOwner& owner);
 Result<bool> Exists(Env& env, const std::filesystem::path& path);

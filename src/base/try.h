@@ -1,8 +1,8 @@
 #pragma once
 
-#include <fmt/core.h>
-
 #include <utility>
+
+#include <fmt/core.h>
 
 #include "litestream/result.h"
 
