@@ -16,10 +16,10 @@ namespace litestream {
 // v0.5 reads and writes (superfly/ltx v0.5).
 
 inline constexpr std::size_t kLtxHeaderSize = 100;
-inline constexpr std::size_t kLtxFrameHeaderSize = 6;   // u32 page number, u16 flags
-inline constexpr std::size_t kLtxSizePrefixSize = 4;    // u32 bytes of LZ4 block, if flag 1 is set
-inline constexpr std::size_t kLtxEndMarkerSize = 6;     // zeros, where a frame header would be
-inline constexpr std::size_t kLtxIndexSizeSize = 8;     // u64 bytes of page index before it
+inline constexpr std::size_t kLtxFrameHeaderSize = 6;  // u32 page number, u16 flags
+inline constexpr std::size_t kLtxSizePrefixSize = 4;   // u32 bytes of LZ4 block, if flag 1 is set
+inline constexpr std::size_t kLtxEndMarkerSize = 6;    // zeros, where a frame header would be
+inline constexpr std::size_t kLtxIndexSizeSize = 8;    // u64 bytes of page index before it
 inline constexpr std::size_t kLtxTrailerSize = 16;
 // Header, end marker, empty index with its terminator and size, trailer.
 inline constexpr std::size_t kLtxMinFileSize =
@@ -40,6 +40,8 @@ struct LtxProof {
 };
 inline constexpr std::size_t kLtxProofOffset = 80;
 inline constexpr std::size_t kLtxProofSize = 20;
+// The bytes of LtxHeader::reserved for this proof.
+std::array<std::byte, kLtxProofSize> ProofBytes(const LtxProof& proof);
 
 //   offset size
 //        0    4  "LTX1"
@@ -91,7 +93,8 @@ struct LtxIndexEntry {
   friend bool operator==(const LtxIndexEntry&, const LtxIndexEntry&) = default;
 };
 
-// kCorruption: wrong magic, or a rule broken (the message names it). Checks all rules of the header.
+// kCorruption: wrong magic, or a rule broken (the message names it). Checks all rules of the
+// header.
 Result<LtxHeader> ParseLtxHeader(std::span<const std::byte> bytes);
 Result<void> ValidateLtxHeader(const LtxHeader& header);
 std::array<std::byte, kLtxHeaderSize> FormatLtxHeader(const LtxHeader& header);

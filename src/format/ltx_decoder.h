@@ -29,11 +29,12 @@ struct LtxPage {
 // Trust the pages only after Finish.
 //
 // Order: ReadHeader, ReadPage until nothing, Finish. Errors: kCorruption, and those of the source.
-// Borrows the source. Reads it in blocks; memory does not depend on the file but for the index
-// (some bytes a page).
+// After an error only the destructor may be called; a file cut short is an error of ReadPage.
+// Borrows the source. Reads it in pieces of `buffer_bytes`; memory does not depend on the file.
+inline constexpr std::size_t kLtxReadSize = std::size_t{256} << 10;
 class LtxDecoder {
  public:
-  explicit LtxDecoder(ByteSource& source);
+  explicit LtxDecoder(ByteSource& source, std::size_t buffer_bytes = kLtxReadSize);
   ~LtxDecoder();
   LtxDecoder(const LtxDecoder&) = delete;
   LtxDecoder& operator=(const LtxDecoder&) = delete;
@@ -42,6 +43,7 @@ class LtxDecoder {
   Result<std::optional<LtxPage>> ReadPage(const Context& ctx);
   Result<LtxTrailer> Finish(const Context& ctx);
 
+  // Good after ReadHeader.
   const LtxHeader& header() const;
   // Where the frame of the last page began, and how long it is.
   LtxIndexEntry last_entry() const;

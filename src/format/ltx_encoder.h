@@ -17,8 +17,8 @@ namespace litestream {
 // A page as it stands in an LTX file: an LZ4 block and the sum of the page inside.
 struct LtxEncodedPage {
   Pgno pgno;
-  std::uint64_t page_sum = 0;               // format/page_sum.h
-  std::span<const std::byte> block;         // LZ4 block
+  std::uint64_t page_sum = 0;        // format/page_sum.h
+  std::span<const std::byte> block;  // LZ4 block
 };
 
 // Compresses one page. `block` needs room for MaxLz4BlockSize. Returns the bytes used.
@@ -57,8 +57,5 @@ class LtxEncoder {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// The bytes of LtxHeader::reserved for this proof.
-std::array<std::byte, kLtxProofSize> ProofBytes(const LtxProof& proof);
 
 }  // namespace litestream
