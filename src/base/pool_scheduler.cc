@@ -195,12 +195,13 @@ void ThreadPool::PushDueTimers() {
 class PoolTask final : public Task {
  public:
   PoolTask(ThreadPool& pool, std::shared_ptr<Job> job) : pool_(pool), job_(std::move(job)) {}
-  ~PoolTask() override {
+  ~PoolTask() override { PoolTask::Stop(); }
+  void Wake() override { pool_.Wake(*job_); }
+  void Stop() override {
     job_->stop.request_stop();
     // What the function holds goes here, not later in the thread that ran it last.
     if (pool_.End(*job_)) job_->function = nullptr;
   }
-  void Wake() override { pool_.Wake(*job_); }
 
  private:
   ThreadPool& pool_;

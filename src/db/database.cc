@@ -17,6 +17,8 @@ constexpr std::chrono::seconds kSlowTick{30};
 constexpr std::chrono::milliseconds kRetests[] = {
     std::chrono::milliseconds(1), std::chrono::milliseconds(4), std::chrono::milliseconds(10),
     std::chrono::milliseconds(100)};
+// After these, the monitor interval, doubled up to so many times.
+constexpr int kMaxRetestDoublings = 5;
 // Within the monitor interval, so much waiting WAL causes a capture at once.
 constexpr std::uint64_t kUrgentWalBytes = 16U << 20;
 constexpr std::chrono::milliseconds kBacklogTest{100};
@@ -223,6 +225,7 @@ NextRun Database::Step(const Context& ctx) {
 }
 
 Result<NextRun> Database::StepAttached(const Context& ctx) {
+  if (event_.exchange(false)) retests_ = 0;
   if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
   if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
   const WalView view = LS_TRY(attachment_->Peek());
@@ -261,6 +264,15 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
   return Sleep();
 }
 
+std::chrono::nanoseconds Database::NextRetest() {
+  const int tries = retests_++;
+  constexpr int kQuick = static_cast<int>(std::size(kRetests));
+  if (tries < kQuick) return kRetests[tries];
+  const auto interval =
+      std::max<std::chrono::nanoseconds>(options_.monitor_interval, kRetests[kQuick - 1]);
+  return interval * (1 << std::min(tries - kQuick, kMaxRetestDoublings));
+}
+
 // A frame of the current generation lies behind the end, or the header is of a generation that is
 // not published yet: a commit is on its way, or died on it.
 Result<bool> Database::CommitUnderWay(const WalView& view) {
@@ -293,7 +305,10 @@ NextRun Database::Sleep() {
 
 // Events are only hints: if watching does not work here, the monitor interval does.
 void Database::ArmWatches() {
-  const auto wake = [this](FileEvent, const std::string&) { Wake(); };
+  const auto wake = [this](FileEvent, const std::string&) {
+    event_ = true;
+    Wake();
+  };
   if (!directory_watch_) {
     const std::string name = options_.path.filename().string();
     auto watch = env_.WatchDirectory(options_.path.parent_path(),
@@ -382,8 +397,6 @@ Result<void> Database::CheckpointIfDue(const Context& ctx) {
     return std::move(outcome).error().Wrap("checkpoint");
   }
   if (outcome.value().lock_busy) return {};
-  // The table's header may move on now and then; a checkpoint is a good moment.
-  LS_TRY(capture_->FlushSums());
   MutexLock lock(mu_);
   ++status_.checkpoints;
   status_.checkpoint_blocked = checkpointer_.blocked_since().has_value();
@@ -418,6 +431,8 @@ Result<void> Database::ScrubIfDue(const Context& ctx) {
 Result<void> Database::PruneLocal() {
   if (Now() < next_prune_ || !local_->range()) return {};
   next_prune_ = Now() + kSlowTick;
+  // The table's header follows, so that a start has little to replay.
+  LS_TRY(capture_->FlushSums());
   Txid uploaded = local_->range()->max;
   for (const auto& uploader : uploaders_) uploaded = std::min(uploaded, uploader->Status().txid);
   const NanoTime old = NanoTime(env_.clock().Now()) - options_.local_retention;
@@ -427,7 +442,6 @@ Result<void> Database::PruneLocal() {
     keep = keep.Next();
   }
   if (keep == local_->range()->min) return {};
-  LS_TRY(capture_->FlushSums());
   keep = std::min(keep, capture_->sums_durable_txid().Next());
   LS_TRY(local_->RemoveBefore(keep));
   OfferFiles();
@@ -523,20 +537,22 @@ Result<void> Database::SyncOnce(const Context& ctx) {
   } else if (!LS_TRY(TryAttach(ctx))) {
     return Error(ErrorCode::kNotFound, "no position, waiting for data");
   }
-  // A replica may ask for more (a full file above what it holds), so a few rounds.
-  constexpr int kMaxRounds = 4;
   for (auto& uploader : uploaders_) {
-    for (int round = 0;; ++round) {
-      auto drained = uploader->Drain(ctx, std::chrono::nanoseconds(0));
-      const bool asked = LS_TRY(HandleRequests(ctx));
-      if (!asked) {
-        LS_TRY(std::move(drained), "replica {}", uploader->Status().name);
-        break;
-      }
-      if (round == kMaxRounds) return drained;
-    }
+    LS_TRY(DrainOne(ctx, *uploader, std::chrono::nanoseconds(0)), "replica {}",
+           uploader->Status().name);
   }
   return {};
+}
+
+// Uploads what is there. A replica may ask for more (a full file above what it holds), so a few
+// rounds.
+Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader,
+                                std::chrono::nanoseconds retry_interval) {
+  constexpr int kMaxRounds = 4;
+  for (int round = 0;; ++round) {
+    auto drained = uploader.Drain(ctx, retry_interval);
+    if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
+  }
 }
 
 Result<void> Database::Close(const Context& ctx, std::chrono::nanoseconds retry_interval) {
@@ -553,8 +569,8 @@ Result<void> Database::Close(const Context& ctx, std::chrono::nanoseconds retry_
       auto view = attachment_->Peek();
       if (view.ok() && !capture_->IsCaptured(view.value())) keep(CaptureNew(local_ctx));
     }
-    for (auto& uploader : uploaders_) keep(uploader->Drain(ctx, retry_interval));
   }
+  for (auto& uploader : uploaders_) keep(DrainOne(ctx, *uploader, retry_interval));
   uploaders_.clear();
   Detach();
   meta_lock_.reset();

@@ -111,6 +111,9 @@ class Database : private UploaderHost {
   void OfferFiles();
   Result<bool> CommitUnderWay(const WalView& view);
   NextRun Sleep();
+  std::chrono::nanoseconds NextRetest();
+  Result<void> DrainOne(const Context& ctx, Uploader& uploader,
+                        std::chrono::nanoseconds retry_interval);
   void ArmWatches();
   NextRun NoteFailure(const Error& error);
   void NoteSuccess();
@@ -148,6 +151,7 @@ class Database : private UploaderHost {
 
   std::atomic<std::uint64_t> rebase_above_{0};
   std::atomic<bool> full_wanted_{false};
+  std::atomic<bool> event_{false};  // A file event came since the last step.
   std::atomic<Task*> waker_{nullptr};
 
   mutable Mutex mu_{LockRank::kDatabase};

@@ -90,8 +90,9 @@ NextRun Uploader::Run(const Context& ctx) {
   if (!files.range || (position_ && *position_ >= files.range->max)) return NextRun::WhenWoken();
   // The first file after a quiet time goes at once; then one pass an interval.
   const MonoTime earliest = last_pass_ + (failures_ > 0 ? backoff_ : options_.sync_interval);
-  if (last_pass_ != MonoTime{} && now < earliest) return NextRun::At(earliest);
+  if (last_pass_ != MonoTime{} && now < earliest && !more_) return NextRun::At(earliest);
   last_pass_ = now;
+  more_ = false;
   auto passed = Pass(ctx);
   if (passed.ok()) {
     if (failures_ > 0) {
@@ -170,7 +171,9 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
   if (newest != Txid{} && !LS_TRY(IsOurs(ctx, files, listing))) {
     log_.Info("detected database behind replica",
               {{"db_txid", FormatTxid(files.range->max)}, {"replica_txid", FormatTxid(newest)}});
-    host_.RequestRebase(newest);
+    // Once; until capture has moved, asking again would make it do so twice.
+    if (rebase_requested_ != newest) host_.RequestRebase(newest);
+    rebase_requested_ = newest;
     return false;
   }
   const Txid end = ContiguousEnd(listing);
@@ -200,6 +203,8 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
     std::array<std::byte, kLtxHeaderSize> bytes = {};
     const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
     const LtxHeader local = LS_TRY(ParseLtxHeader(std::span(bytes).first(got)));
+    // It builds on nothing: a full file, made to go on above what the replica holds.
+    if (local.Proof() && local.Proof()->before == 0) return true;
     for (const auto& level : listing.levels) {
       if (level.empty() || level.back().id.txids.max != newest) continue;
       const LtxHeader remote = LS_TRY(RemoteHeader(ctx, *options_.client, level.back().id));
@@ -298,10 +303,10 @@ Result<void> Uploader::Drain(const Context& ctx, std::chrono::nanoseconds retry_
     auto passed = Pass(ctx);
     if (passed.ok() && passed.value()) return {};
     if (passed.ok() && position_) continue;
+    if (passed.ok()) return Error(ErrorCode::kUnavailable, "the replica is ahead of capture");
     ++attempts;
-    Error error = passed.ok() ? Error(ErrorCode::kUnavailable, "the replica is ahead of capture")
-                              : std::move(passed).error();
-    if (!passed.ok()) NoteFailure(error);
+    const Error error = passed.error();
+    NoteFailure(error);
     if (retry_interval.count() <= 0) return error;
     const auto waited = ctx.Wait(retry_interval);
     if (!waited.ok()) {
