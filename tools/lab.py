@@ -93,7 +93,7 @@ def stop(process, timeout=60):
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"process {process.pid} did not end within {timeout} s of SIGTERM") from error
+        raise LabError(f"process {process.pid}: no end within {timeout} s of SIGTERM") from error
 
 
 def kill(process):

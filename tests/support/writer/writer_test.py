@@ -16,7 +16,8 @@ class WriterTest(unittest.TestCase):
 
     def setUp(self):
         self.lab = self.enterContext(lab.Lab("writer"))
-        self.writer = lab.Writer(self.lab, self.binary, self.lab.path("db"), self.lab.path("journal"))
+        self.writer = lab.Writer(self.lab, self.binary, self.lab.path("db"),
+                                 self.lab.path("journal"))
 
     def check(self, copy=None, journal=None):
         return self.lab.run([self.binary, "--check", copy or self.writer.database,
