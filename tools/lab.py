@@ -2,8 +2,9 @@
 share. Standard library only.
 
 A Lab owns a temporary folder and every process started through it; both are gone when it is left,
-also after an exception or Ctrl-C, and the processes also die with their parent.
+also after an exception or Ctrl-C, and what start() started also dies with its parent.
 """
+import bisect
 import ctypes
 import dataclasses
 import datetime
@@ -69,12 +70,14 @@ class Lab:
         return process
 
     def run(self, command, timeout=120, env=None, stdin=None):
-        """Runs a process to its end. Returns it with text output; does not judge the exit code."""
+        """Runs a process to its end. Returns it with text output; does not judge the exit code.
+
+        Callable from several threads.
+        """
         try:
             return subprocess.run(
                 [str(word) for word in command], input=stdin, capture_output=True, text=True,
-                env=env, cwd=self.folder, timeout=timeout, check=False,
-                preexec_fn=_die_with_parent)
+                env=env, cwd=self.folder, timeout=timeout, check=False)
         except subprocess.TimeoutExpired as error:
             raise LabError(f"{command[0]}: no end after {timeout} s: {command}") from error
 
@@ -153,11 +156,13 @@ def restorable_txids(files):
     A chain begins with a file that starts at 1; the next one starts at or before the end of what
     there is plus one, and reaches further.
     """
-    reached = {file.max_txid for file in files if file.min_txid == 1}
-    for file in sorted(files, key=lambda f: f.max_txid):
-        if any(file.min_txid - 1 <= end < file.max_txid for end in reached):
-            reached.add(file.max_txid)
-    return sorted(reached)
+    ends = []
+    for file in sorted(files, key=lambda f: (f.max_txid, f.min_txid)):
+        at = bisect.bisect_left(ends, file.min_txid - 1)
+        if file.min_txid == 1 or (at < len(ends) and ends[at] < file.max_txid):
+            if not ends or ends[-1] < file.max_txid:
+                ends.append(file.max_txid)
+    return ends
 
 
 def format_time(seconds):

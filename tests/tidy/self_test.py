@@ -181,8 +181,9 @@ class SelfTest(unittest.TestCase):
                                    "link", "decision", "formats"})
 
     def test_evaluates_constants(self):
-        for text, value in (("1ULL << 63", 1 << 63), ("0x377f0682", 0x377f0682), ("(2 + 3) * 4", 20),
-                            ("1'000u", 1000), ("f(3)", None), ('"PRF1"', "PRF1")):
+        for text, value in (("1ULL << 63", 1 << 63), ("0x377f0682", 0x377f0682),
+                            ("(2 + 3) * 4", 20), ("1'000u", 1000), ("f(3)", None),
+                            ('"PRF1"', "PRF1")):
             with self.subTest(text):
                 self.assertEqual(documents.evaluate(text, {}), value)
 
