@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Stock Litestream's SQLite extension reads the replicas that we write.
+
+It is the only reader of the format that is not ours and comes from a package registry. First it
+reads golden replicas, to show that this test itself sees what it should.
+"""
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import lab  # noqa: E402
+
+EXTENSION = ROOT / "node_modules/litestream-vfs-linux-amd64/litestream-vfs.so"
+GOLDEN = ("ps512", "ps4096", "ps65536", "levels", "autovacuum-full", "vacuum-shrink")
+
+
+def golden_folder():
+    given = os.environ.get("LITESTREAM_GOLDEN")
+    return pathlib.Path(given) if given else ROOT.parent / "shared/golden"
+
+
+class Extension:
+    """The sqlite3 command line with the extension loaded, on one replica."""
+
+    def __init__(self, box, replica):
+        self.box = box
+        self.env = {**os.environ, "LITESTREAM_REPLICA_URL": lab.url(replica),
+                    "LITESTREAM_LOG_FILE": str(box.path("extension.log")),
+                    "TMPDIR": str(box.folder)}
+
+    def run(self, *statements, at=None):
+        script = [f".load {EXTENSION.with_suffix('')}", ".open file:replica?vfs=litestream"]
+        if at:
+            script += [f"PRAGMA litestream_time='{at}';"]
+        script += list(statements)
+        done = self.box.run(["sqlite3", "-batch", "-bail", ":memory:"], env=self.env,
+                            stdin="\n".join(script) + "\n")
+        lab.require(done.returncode == 0, f"sqlite3 with the extension: {done.stderr}{done.stdout}")
+        return done.stdout
+
+    def dump(self, at=None):
+        return sorted_lines(self.run(".dump", at=at))
+
+
+def sorted_lines(text):
+    return sorted(text.encode().splitlines(keepends=True))
+
+
+def digest(lines):
+    return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+class IndependentReaderTest(unittest.TestCase):
+    binary = None
+    writer_binary = None
+
+    def setUp(self):
+        self.assertTrue(EXTENSION.exists(), f"{EXTENSION} is missing; run make deps")
+        self.box = self.enterContext(lab.Lab("reader"))
+
+    def test_golden_replicas(self):
+        for name in GOLDEN:
+            with self.subTest(name):
+                case = golden_folder() / "replica-file" / name
+                expected = json.loads((case / "expected.json").read_text())
+                replica = self.box.path(name)
+                shutil.copytree(case / "replica", replica, copy_function=shutil.copyfile)
+                for file in expected["files"]:
+                    os.utime(replica / file["path"], ns=(file["mtime_ns"], file["mtime_ns"]))
+                reader = Extension(self.box, replica)
+                self.assertEqual(digest(reader.dump()), expected["latest"]["dump_sha256"])
+                read = [t for t in expected["timestamps"] if "dump_sha256" in t]
+                self.assertTrue(read)
+                for moment in read[::max(1, len(read) // 3)]:
+                    self.assertEqual(digest(reader.dump(at=moment["timestamp"])),
+                                     moment["dump_sha256"], moment["timestamp"])
+
+    def replicate_in_phases(self, one, phases):
+        """Returns [(end of the phase, dump of the source then)]."""
+        tool, writer, replica = one
+        reader = Extension(self.box, replica)
+        seen = []
+        replicator = tool.replicate_config(self.box.path("config.yml"), self.box.path("log"))
+        for phase in phases:
+            counter = writer.run(**phase)["counter"]
+            lab.wait_for("replication", lambda: self.counter(reader, replica) == counter)
+            dump = sorted_lines(self.box.must(["sqlite3", writer.database, ".dump"]))
+            self.assertEqual(reader.dump(), dump)
+            newest = max(file.time for file in lab.replica_files(replica))
+            seen.append((lab.format_time(newest + 0.001), dump))
+        self.assertEqual(lab.stop(replicator), 0)
+        return seen
+
+    def counter(self, reader, replica):
+        if not lab.replica_files(replica):
+            return None  # The extension would wait for the first file.
+        return int(reader.run("SELECT counter FROM state;"))
+
+    def test_our_replicas(self):
+        for page_size, vacuum in ((512, "full"), (4096, "none"), (65536, "incremental")):
+            with self.subTest(page_size=page_size):
+                self.read_ours(page_size, vacuum)
+
+    def read_ours(self, page_size, vacuum):
+        replica = self.box.path(f"replica{page_size}")
+        writer = lab.Writer(self.box, self.writer_binary, self.box.path(f"db{page_size}"),
+                            self.box.path(f"journal{page_size}"))
+        tool = lab.Litestream(self.box, self.binary)
+        self.box.path("config.yml").write_text(
+            "levels: [{interval: 1s}, {interval: 3s}]\n"
+            "snapshot: {interval: 2s, retention: 1h}\nl0-retention: 1h\n"
+            f"dbs: [{{path: {writer.database}, monitor-interval: 20ms,\n"
+            f"  replica: {{path: {replica}, sync-interval: 20ms}}}}]\n")
+        shape = {"page_size": page_size, "auto_vacuum": vacuum}
+        seen = self.replicate_in_phases((tool, writer, replica), [
+            {**shape, "count": 50},
+            {**shape, "count": 200, "rate": 400, "blob_every": 60, "blob_bytes": 300_000},
+            {**shape, "count": 50, "shrink_every": 40, "autocheckpoint": 10},
+            {**shape, "count": 30, "vacuum_every": 20},
+            {**shape, "count": 300, "rate": 200, "large_every": 100, "large_bytes": 1 << 20},
+        ])
+        reader = Extension(self.box, replica)
+        self.assertEqual(reader.dump(), seen[-1][1])
+        self.assertEqual(reader.run("PRAGMA integrity_check;"), "ok\n")
+        for at, dump in seen:
+            self.assertEqual(reader.dump(at=at), dump, f"at {at}")
+        newest = lab.newest_txid(lab.replica_files(replica))
+        self.assertEqual(reader.run("PRAGMA litestream_txid;").strip(), f"{newest:016x}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--writer", required=True)
+    arguments, rest = parser.parse_known_args()
+    IndependentReaderTest.binary = arguments.binary
+    IndependentReaderTest.writer_binary = arguments.writer
+    unittest.main(argv=[sys.argv[0], *rest])
