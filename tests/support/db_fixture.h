@@ -1,0 +1,103 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "base/manual_clock.h"
+#include "base/seeded_scheduler.h"
+#include "db/database.h"
+#include "replica/plan.h"
+#include "replica/restore.h"
+#include "storage/memory_client.h"
+#include "tests/support/golden.h"
+#include "tests/support/sqlite_app.h"
+#include "tests/support/temp_dir.h"
+
+namespace litestream {
+
+// A database in a temporary directory, an application that writes to it, and the engine with a
+// replica in memory. Time stands still unless a test moves it; nothing sleeps.
+class DbFixture : public ::testing::Test {
+ protected:
+  std::filesystem::path Path() const { return dir_.path() / "db"; }
+  std::filesystem::path Wal() const { return Path().string() + "-wal"; }
+  std::filesystem::path Meta() const { return DefaultMetaPath(Path()); }
+
+  DatabaseOptions Options() {
+    DatabaseOptions options;
+    options.path = Path();
+    options.checkpoint = checkpoint_;
+    options.max_sync_wal_bytes = max_sync_wal_bytes_;
+    ReplicaOptions replica;
+    replica.client = MakeMemoryClient(store_);
+    options.replicas = {replica};
+    return options;
+  }
+
+  // The engine, made when first used; Stop ends it as a dying process would (nothing is captured
+  // or uploaded any more), Close as a clean shutdown.
+  Database& engine() {
+    if (!engine_) {
+      engine_ = std::make_unique<Database>(Env::Real(), scheduler_, Options(), log_);
+    }
+    return *engine_;
+  }
+  void Stop() { engine_.reset(); }
+  void Close() {
+    if (!engine_) return;
+    const auto closed = engine_->Close(ctx_, std::chrono::nanoseconds(0));
+    EXPECT_TRUE(closed.ok()) << closed.error().message();
+    engine_.reset();
+  }
+  // Captures and uploads what is committed now; the TXID.
+  Txid Sync() {
+    const auto synced = engine().SyncOnce(ctx_);
+    EXPECT_TRUE(synced.ok()) << synced.error().message();
+    return engine_->Status().txid;
+  }
+  // Replicates in the background for so long, by the simulated clock.
+  void Run(std::chrono::nanoseconds duration) {
+    if (!running_) engine().Start();
+    running_ = true;
+    scheduler_.RunFor(duration);
+  }
+
+  std::vector<std::byte> Restored(std::optional<Txid> txid = std::nullopt) {
+    const TempDir out;
+    const auto client = MakeMemoryClient(store_);
+    const auto listing = ListReplica(ctx_, *client, true);
+    EXPECT_TRUE(listing.ok());
+    RestoreTarget target;
+    target.txid = txid;
+    const auto plan = PlanRestore(listing.value(), target);
+    EXPECT_TRUE(plan.ok()) << plan.error().message();
+    if (!plan.ok()) return {};
+    RestoreOptions options;
+    options.output = out.path() / "restored";
+    const auto report = Restore(ctx_, Env::Real(), *client, plan.value(), options);
+    EXPECT_TRUE(report.ok()) << report.error().message();
+    if (!report.ok()) return {};
+    EXPECT_EQ(report.value().proof, ProofState::kProven);
+    return ReadWholeFile(options.output);
+  }
+  // The replica's newest state is the database's.
+  void ExpectRestores() { EXPECT_TRUE(Restored() == CheckpointedCopy(Path())); }
+
+  TempDir dir_;
+  ManualClock clock_;
+  SeededScheduler scheduler_{clock_, 1};
+  Context ctx_{std::stop_token(), std::nullopt, clock_};
+  MemoryStore store_;
+  Logger log_;
+  CheckpointOptions checkpoint_;
+  std::uint64_t max_sync_wal_bytes_ = 64U << 20;
+  bool running_ = false;
+  std::unique_ptr<Database> engine_;
+};
+
+}  // namespace litestream
