@@ -18,7 +18,8 @@ SqliteApp::SqliteApp(const std::filesystem::path& path, const std::string& first
 SqliteApp::~SqliteApp() { Close(); }
 
 void SqliteApp::Close() {
-  if (db_ != nullptr) EXPECT_EQ(sqlite3_close(db_), SQLITE_OK);
+  if (db_ == nullptr) return;
+  EXPECT_EQ(sqlite3_close(db_), SQLITE_OK);
   db_ = nullptr;
 }
 
