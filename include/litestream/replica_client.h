@@ -46,7 +46,8 @@ struct ByteRange {
 
 struct WriteOptions {
   WallTime created_at;  // Kept with the object: the timestamp of the file's header.
-  // Known size, for backends that announce it; the body must then have exactly so many bytes.
+  // Known size, for backends that announce it; the body must then have exactly so many bytes
+  // (kCorruption otherwise).
   std::optional<std::uint64_t> size_bytes;
   // Fail with kAlreadyExists rather than replace. Backends without conditional writes look first.
   bool if_absent = false;
@@ -95,7 +96,8 @@ class ReplicaClient {
 
   // The lease object and its kin, by name relative to the root. `tag` in PutObject: empty means
   // "only if there is none", else "only if its tag is still this"; kAlreadyExists if that does not
-  // hold. Returns the new tag. kUnsupported where the backend has no conditional writes.
+  // hold. Returns the new tag. In DeleteObject an empty tag means "whatever it holds"; kNotFound if
+  // there is none. kUnsupported where the backend has no conditional writes.
   virtual Result<TaggedObject> GetObject(const Context& ctx, std::string_view name) = 0;
   virtual Result<std::string> PutObject(const Context& ctx, std::string_view name,
                                         std::string_view content, std::string_view tag) = 0;

@@ -15,7 +15,14 @@ enum class StorageFault : unsigned char {
   kFailAfter,   // Done, but the answer is lost: kUnavailable.
 };
 enum class StorageCall : unsigned char {
-  kList, kOpen, kRead, kWrite, kDelete, kGetObject, kPutObject, kDeleteObject
+  kList,
+  kOpen,
+  kRead,
+  kWrite,
+  kDelete,
+  kGetObject,
+  kPutObject,
+  kDeleteObject
 };
 
 // A replica in memory, shared by every client that was made from the same store. Created-at times
@@ -24,7 +31,8 @@ class MemoryStore {
  public:
   MemoryStore();
   ~MemoryStore();
-  // Asked before every call; unset: no faults. Must not call the store.
+  // Asked before every call, in the thread that makes it; unset: no faults. Must not call the
+  // store. A Delete asks for each of its files, and is counted once.
   void SetFaults(std::function<StorageFault(StorageCall, const FileId&)> faults);
   // Number of calls of one kind so far.
   std::uint64_t calls(StorageCall call) const;

@@ -17,7 +17,13 @@ struct RetryPolicy {
 // True for what may work the next time: kUnavailable, kThrottled, kTimeout of the other side.
 bool IsRetryable(const Error& error);
 
-// The only place that repeats a failed call.
+// How long to wait after the `failures`th failure in a row (from 1): anything between 0 and
+// first_delay * 2^(failures - 1), at most max_delay. Full jitter, so that a thousand databases that
+// failed together do not come back together. The clock decides, so a simulated run repeats itself.
+std::chrono::nanoseconds RetryDelay(const RetryPolicy& policy, int failures, const Clock& clock);
+
+// The only place that repeats a failed call. Returns the last error, with the number of attempts if
+// there was more than one; our own cancellation or deadline ends it at once.
 Result<void> Retry(const Context& ctx, const RetryPolicy& policy,
                    const std::function<Result<void>()>& call);
 

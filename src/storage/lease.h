@@ -1,0 +1,88 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "litestream/replica_client.h"
+#include "litestream/result.h"
+#include "litestream/types.h"
+
+namespace litestream {
+
+inline constexpr std::string_view kLeaseName = "lock.json";
+inline constexpr std::chrono::seconds kLeaseTimeToLive{30};
+
+// What lock.json says: a JSON object with the keys "generation" (from 1, one more each time that
+// the lease changes hands), "expires_at" (RFC 3339) and "owner" (may be missing). We add
+// "instance", a name for one holder's time from acquiring to losing it, so that a write whose
+// answer was lost is known as ours; other readers ignore it, and other writers leave it out.
+struct LeaseRecord {
+  std::int64_t generation = 0;
+  WallTime expires_at;
+  std::string owner;
+  std::string instance;
+  friend bool operator==(const LeaseRecord&, const LeaseRecord&) = default;
+};
+std::string FormatLease(const LeaseRecord& record);
+Result<LeaseRecord> ParseLease(std::string_view json);  // kCorruption
+
+// A lease that we hold, or held. May be kept on disk and renewed by the next process.
+struct Lease {
+  LeaseRecord record;
+  std::string tag;  // Of the object; what conditional writes compare.
+  // Until then nobody else can have taken it. By the monotonic clock of the process that wrote it,
+  // counted from before the request, so a jump of the wall clock or a slow answer does not stretch
+  // it.
+  MonoTime valid_until;
+  bool ValidAt(MonoTime now) const { return now < valid_until; }
+};
+
+struct LeaseOptions {
+  std::string owner;  // For people: see DefaultLeaseOwner.
+  // Random text. Owners can be equal: two containers may have the same host name and process id.
+  std::string instance;
+  std::chrono::milliseconds time_to_live = kLeaseTimeToLive;
+};
+
+// "<host name>:<process id>", or "pid-<process id>".
+std::string DefaultLeaseOwner();
+
+// Keeps two writers of one replica apart, with one small object that is only ever written
+// conditionally. Time comes from the context. kUnsupported where the backend has no conditional
+// writes. Borrows the client. Safe for concurrent calls.
+class Leaser {
+ public:
+  Leaser(ReplicaClient& client, LeaseOptions options)
+      : client_(client), options_(std::move(options)) {}
+
+  // Takes the lease if there is none or it has run out. kAlreadyExists "lease already held by ..."
+  // if another holder has it; of several that try at the same time exactly one gets it. A lease
+  // that an earlier call took and could not report is taken again.
+  Result<Lease> Acquire(const Context& ctx);
+
+  // Prolongs a lease. Also works after it has run out, as long as nobody came between: then nothing
+  // was written to the replica by others either. kAlreadyExists "lease not held" otherwise.
+  Result<Lease> Renew(const Context& ctx, const Lease& lease);
+
+  // kNotFound "lease already released", kAlreadyExists "lease not held".
+  Result<void> Release(const Context& ctx, const Lease& lease);
+
+  // What the object says now; unset if there is none. valid_until is not known.
+  Result<std::optional<Lease>> Look(const Context& ctx);
+
+ private:
+  // Writes `record` with a new expiry if the object's tag is still `tag`; kAlreadyExists if not.
+  Result<Lease> Put(const Context& ctx, LeaseRecord record, std::string_view tag);
+  bool IsOurs(const LeaseRecord& record) const;
+
+  ReplicaClient& client_;
+  const LeaseOptions options_;
+  std::atomic<std::uint64_t> acquisitions_ = 0;
+};
+
+}  // namespace litestream
