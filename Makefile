@@ -63,6 +63,7 @@ kill-test: deps $(RELEASE)/build.ninja
 .PHONY: bench
 bench: deps $(RELEASE)/build.ninja
 	cmake --build $(RELEASE) -j $(JOBS)
+	for program in $(RELEASE)/bench/*_bench; do "$$program" || exit; done
 	python3 bench/run.py --binary $(BINARY) --writer $(WRITER) $(BENCH_FLAGS)
 
 .PHONY: sanitize

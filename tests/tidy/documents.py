@@ -114,10 +114,9 @@ def _layout(file, line, header, struct, rows):
                                           f"{pair[0]} of size {pair[1]}; the table does not")
 
 
-def header_layout(text, struct):
-    """[(offset, size)] from the comment lines directly above `struct`, "//  offset size ..."."""
-    match = re.search(r"((?:^//[^\n]*\n)+)(?:struct|class|inline constexpr[^;]*?\b)[^\n]*\b"
-                      + struct + r"\b", text, re.M)
+def header_layout(text, name):
+    """[(offset, size)] from the comment directly above the declaration of `name`."""
+    match = re.search(r"((?:^//[^\n]*\n)+)[^/\n][^\n]*\b" + name + r"\b", text, re.M)
     if not match:
         return []
     return re.findall(r"(?m)^//\s+(\d+)\s+(\d+)\s+\S", match[1])

@@ -116,17 +116,19 @@ std::uint64_t RowHash(std::int64_t id, std::int64_t value, std::span<const std::
   return Mix(hash);
 }
 
-void CreateTables(Database& db) {
-  db.Execute(
+void CreateTables(Database& db, bool with_index) {
+  const char* index = "CREATE INDEX IF NOT EXISTS items_by_value ON items(value);";
+  db.Execute(fmt::format(
       "BEGIN IMMEDIATE;"
       "CREATE TABLE IF NOT EXISTS state(id INTEGER PRIMARY KEY CHECK(id = 1),"
       " counter INTEGER NOT NULL, checksum INTEGER NOT NULL, row_count INTEGER NOT NULL,"
       " row_sum INTEGER NOT NULL, next_id INTEGER NOT NULL, data_bytes INTEGER NOT NULL);"
       "CREATE TABLE IF NOT EXISTS items(id INTEGER PRIMARY KEY, value INTEGER NOT NULL,"
       " data BLOB NOT NULL);"
-      "CREATE INDEX IF NOT EXISTS items_by_value ON items(value);"
+      "{}"
       "INSERT OR IGNORE INTO state VALUES(1, 0, 0, 0, 0, 1, 0);"
-      "COMMIT;");
+      "COMMIT;",
+      with_index ? index : ""));
 }
 
 State ReadState(Database& db) {

@@ -72,7 +72,7 @@ std::uint64_t Mix(std::uint64_t value);
 std::uint64_t RowHash(std::int64_t id, std::int64_t value, std::span<const std::byte> data);
 
 // Creates the tables of an empty database.
-void CreateTables(Database& db);
+void CreateTables(Database& db, bool with_index);
 State ReadState(Database& db);
 // What the rows say: row_count, row_sum and data_bytes.
 State ScanRows(Database& db);

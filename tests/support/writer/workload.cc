@@ -37,7 +37,7 @@ Database& Prepare(Database& db, const Options& options) {
   if (options.keep_wal) {
     sqlite3_db_config(db.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   }
-  CreateTables(db);
+  CreateTables(db, !options.no_index);
   return db;
 }
 
@@ -181,7 +181,7 @@ void Workload::Transaction(std::int64_t rows, std::int64_t row_bytes, std::int64
   state_.counter += 1;
   Note(static_cast<std::uint64_t>(state_.counter));
   for (std::int64_t i = 0; i < rows; ++i) InsertRow(row_bytes);
-  if (!large) UpdateRow();
+  for (std::int64_t i = 0; !large && i < options_.updates; ++i) UpdateRow();
   for (std::int64_t i = 0; i < delete_rows && state_.row_count > 0; ++i) {
     // The oldest, and now and then one from anywhere.
     const bool anywhere = Random() % 4 == 0;
@@ -202,6 +202,18 @@ void Workload::Transaction(std::int64_t rows, std::int64_t row_bytes, std::int64
     latencies_.commit_ns.push_back(Saturate(ended - before_commit));
     latencies_.transaction_ns.push_back(Saturate(ended - started));
   }
+}
+
+std::int64_t Workload::PagesWritten() {
+  int current = 0;
+  int highest = 0;
+  sqlite3_db_status(db_.get(), SQLITE_DBSTATUS_CACHE_WRITE, &current, &highest, 0);
+  return current;
+}
+
+std::int64_t Workload::wal_bytes() {
+  constexpr std::int64_t kFrameHeaderSize = 24;
+  return (PagesWritten() - fill_pages_) * (db_.QueryInteger("PRAGMA page_size") + kFrameHeaderSize);
 }
 
 void Workload::Fill(const Stopper& stopper) {
@@ -261,6 +273,7 @@ void Workload::Run(const Stopper& stopper) {
   Fill(stopper);
   latencies_ = {};
   commits_ = 0;
+  fill_pages_ = PagesWritten();
   const double started = MonotonicSeconds();
   double next = started;
   while (!stopper.stopped()) {

@@ -37,6 +37,8 @@ struct Options {
   std::uint64_t seed = 1;
   std::int64_t rows = 2;
   std::int64_t row_bytes = 120;
+  std::int64_t updates = 1;
+  bool no_index = false;  // Counts when the tables are created.
   std::int64_t large_every = 0;
   std::int64_t large_bytes = 4 << 20;
   std::int64_t blob_every = 0;
@@ -80,9 +82,12 @@ class Workload {
   const Latencies& latencies() const { return latencies_; }
   const State& state() const { return state_; }
   std::int64_t commits() const { return commits_; }
+  // Written to the log by this run's transactions.
+  std::int64_t wal_bytes();
 
  private:
   void Fill(const Stopper& stopper);
+  std::int64_t PagesWritten();
   void Transaction(std::int64_t rows, std::int64_t row_bytes, std::int64_t delete_rows, bool large);
   void InsertRow(std::int64_t row_bytes);
   void UpdateRow();
@@ -106,6 +111,7 @@ class Workload {
   std::uint64_t random_ = 0;
   std::vector<std::byte> buffer_;
   std::int64_t commits_ = 0;
+  std::int64_t fill_pages_ = 0;
   int cycle_ = 0;
   Latencies latencies_;
   Statement begin_;

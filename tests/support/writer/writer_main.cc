@@ -39,7 +39,8 @@ constexpr std::string_view kUsage =
   --autocheckpoint N    pages, 0: never (default 1000)
   --journal-size-limit N
   --keep-wal            no checkpoint when closing
-  --seed N --rows N --row-bytes N
+  --seed N --rows N --row-bytes N --updates N    what a small transaction does
+  --no-index            without it a small transaction writes fewer pages
   --large-every N --large-bytes N    now and then a large transaction
   --blob-every N --blob-bytes N      now and then one large value
   --shrink-every N      now and then delete half of the rows
@@ -113,6 +114,7 @@ Arguments ParseArguments(const std::vector<std::string>& words) {
       {"--journal-size-limit", &o.journal_size_limit},
       {"--rows", &o.rows},
       {"--row-bytes", &o.row_bytes},
+      {"--updates", &o.updates},
       {"--large-every", &o.large_every},
       {"--large-bytes", &o.large_bytes},
       {"--blob-every", &o.blob_every},
@@ -130,8 +132,8 @@ Arguments ParseArguments(const std::vector<std::string>& words) {
   const std::map<std::string, std::string*> texts = {{"--journal", &o.journal},
                                                      {"--auto-vacuum", &o.auto_vacuum},
                                                      {"--synchronous", &o.synchronous}};
-  const std::map<std::string, bool*> switches = {{"--keep-wal", &o.keep_wal},
-                                                 {"--json", &arguments.json}};
+  const std::map<std::string, bool*> switches = {
+      {"--keep-wal", &o.keep_wal}, {"--no-index", &o.no_index}, {"--json", &arguments.json}};
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (const auto flag = switches.find(word); flag != switches.end()) {
@@ -181,25 +183,26 @@ std::vector<double> SortedMicroseconds(const std::vector<Number>& nanoseconds) {
   return sorted;
 }
 
-void PrintSummary(const Workload& workload, double seconds, bool json) {
+void PrintSummary(Workload& workload, double seconds, bool json) {
   const Latencies& all = workload.latencies();
   const auto commit = SortedMicroseconds(all.commit_ns);
   const auto transaction = SortedMicroseconds(all.transaction_ns);
   const auto large = SortedMicroseconds(all.large_transaction_ns);
   const char* format =
       json ? R"({{"counter": {}, "commits": {}, "seconds": {:.3f}, "large_commits": {},
- "commit_us": {{"p50": {:.1f}, "p99": {:.1f}, "max": {:.1f}}},
+ "wal_bytes": {}, "commit_us": {{"p50": {:.1f}, "p99": {:.1f}, "max": {:.1f}}},
  "transaction_us": {{"p50": {:.1f}, "p99": {:.1f}, "max": {:.1f}}},
  "large_us": {{"p50": {:.1f}, "max": {:.1f}}}}}
 )"
-           : "at {}: {} commits in {:.2f} s, {} of them large; microseconds:\n"
+           : "at {}: {} commits in {:.2f} s, {} of them large, {} bytes of WAL; microseconds:\n"
              "  commit       p50 {:.1f}  p99 {:.1f}  max {:.1f}\n"
              "  transaction  p50 {:.1f}  p99 {:.1f}  max {:.1f}\n"
              "  large        p50 {:.1f}  max {:.1f}\n";
   fmt::print(fmt::runtime(format), workload.state().counter, workload.commits(), seconds,
-             all.large_commits, Percentile(commit, 0.5), Percentile(commit, 0.99),
-             Percentile(commit, 1), Percentile(transaction, 0.5), Percentile(transaction, 0.99),
-             Percentile(transaction, 1), Percentile(large, 0.5), Percentile(large, 1));
+             all.large_commits, workload.wal_bytes(), Percentile(commit, 0.5),
+             Percentile(commit, 0.99), Percentile(commit, 1), Percentile(transaction, 0.5),
+             Percentile(transaction, 0.99), Percentile(transaction, 1), Percentile(large, 0.5),
+             Percentile(large, 1));
 }
 
 int Write(const std::vector<std::string>& words) {
