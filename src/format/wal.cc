@@ -81,6 +81,25 @@ WalFrameHeader ParseWalFrameHeader(std::span<const std::byte, kWalFrameHeaderSiz
           .checksum = {LoadBe32(&bytes[16]), LoadBe32(&bytes[20])}};
 }
 
+Result<std::optional<WalPoint>> WalPointAt(const WalHeader& header, const WalSalts& salts,
+                                           std::uint64_t offset_bytes,
+                                           std::span<const std::byte> previous) {
+  if (offset_bytes <= kWalHeaderSize) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("offset ({}) must be greater than the wal header size ({})",
+                             offset_bytes, kWalHeaderSize));
+  }
+  if ((offset_bytes - kWalHeaderSize) % WalFrameSize(header.page_size) != 0) {
+    return Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("unaligned wal offset {} for page size {}", offset_bytes, header.page_size));
+  }
+  if (previous.size() < WalFrameSize(header.page_size)) return std::optional<WalPoint>();
+  const WalFrameHeader frame = ParseWalFrameHeader(previous.first<kWalFrameHeaderSize>());
+  if (frame.salts != salts) return std::optional<WalPoint>();
+  return std::optional<WalPoint>({.offset_bytes = offset_bytes, .checksum = frame.checksum});
+}
+
 WalScanner::WalScanner(const WalHeader& header, const WalSalts& salts, const WalPoint& start,
                        std::uint64_t end_offset, std::uint64_t limit_bytes)
     : salts_(salts),

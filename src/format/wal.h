@@ -81,6 +81,14 @@ inline WalPoint WalStart(const WalHeader& header) {
   return {.offset_bytes = kWalHeaderSize, .checksum = header.checksum};
 }
 
+// The point at `offset_bytes` of a WAL whose newest frames may be of another generation than
+// `salts`. `previous` is the frame before it; its checksum is taken as it is.
+// Unset: that frame is incomplete, or of other salts.
+// kInvalidArgument: there is no frame before the offset, or the offset is within a frame.
+Result<std::optional<WalPoint>> WalPointAt(const WalHeader& header, const WalSalts& salts,
+                                           std::uint64_t offset_bytes,
+                                           std::span<const std::byte> previous);
+
 // The newest committed version of a page in a stretch of WAL.
 struct WalPageEntry {
   Pgno pgno;
@@ -95,11 +103,11 @@ struct WalPageEntry {
 class WalScanner {
  public:
   enum class Stop : unsigned char {
-    kNotYet,       // Feed more.
-    kEnd,          // Reached end_offset.
-    kLimit,        // At a commit at or behind limit_bytes.
-    kSalt,         // The next frame belongs to another generation.
-    kChecksum,     // The next frame is torn or not ours.
+    kNotYet,    // Feed more.
+    kEnd,       // Reached end_offset.
+    kLimit,     // At a commit at or behind limit_bytes.
+    kSalt,      // The next frame belongs to another generation.
+    kChecksum,  // The next frame is torn or not ours.
   };
   // end_offset: where SQLite says that the commits end (design 4.2), or the file's size.
   // limit_bytes: 0 for none.
@@ -138,8 +146,8 @@ class WalScanner {
   std::uint32_t commit_pages_ = 0;
   std::uint64_t valid_frames_ = 0;
   std::uint64_t committed_frames_ = 0;
-  std::vector<std::byte> partial_;           // A frame that is not complete yet.
-  std::vector<WalPageEntry> entries_;        // In file order; the first committed_entries_ count.
+  std::vector<std::byte> partial_;     // A frame that is not complete yet.
+  std::vector<WalPageEntry> entries_;  // In file order; the first committed_entries_ count.
   std::size_t committed_entries_ = 0;
   std::size_t compact_at_ = 64 * 1024;
 };

@@ -35,11 +35,14 @@ TEST(GoldenManifest, EveryFileIsAsRecordedAndNoneIsExtra) {
   }
   EXPECT_EQ(recorded.size() - 2, manifest.at("file_count").get<std::size_t>());
   EXPECT_EQ(total_size, manifest.at("total_size").get<std::uintmax_t>());
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
-    if (entry.is_directory()) continue;
-    const std::string path = entry.path().lexically_relative(root).string();
+  std::error_code error;
+  std::filesystem::recursive_directory_iterator it(root, error);
+  for (; !error && it != std::filesystem::end(it); it.increment(error)) {
+    if (it->is_directory(error)) continue;
+    const std::string path = it->path().lexically_relative(root).string();
     EXPECT_TRUE(recorded.contains(path)) << path << " is not in the manifest";
   }
+  EXPECT_FALSE(error) << error.message();
 }
 
 }  // namespace

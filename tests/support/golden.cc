@@ -162,7 +162,9 @@ void ApplyVariant(const fs::path& root, const json& variant) {
   for (const json& path : variant.value("remove", json::array())) {
     std::error_code error;
     const fs::path target = root / path.get<std::string>();
-    if (!fs::remove(target, error)) ADD_FAILURE() << "nothing to remove at " << target;
+    // Some are directories.
+    if (fs::remove_all(target, error) == 0) ADD_FAILURE() << "nothing to remove at " << target;
+    Check(error, "remove", target);
   }
   for (const auto& entry : Entries(variant, "truncate")) {
     Rewrite(root / entry.first, [&](auto& bytes) {
