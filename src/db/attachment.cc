@@ -65,7 +65,7 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
     LS_TRY(connection->EndTransaction());
   }
   held_ = LS_TRY(holder().BeginRead(), "{}: begin the read transaction", path.string());
-  restart_allowed_ = false;
+  restart_allowed_ = held_.frames == 0;
   return OpenWal();
 }
 

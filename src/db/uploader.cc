@@ -195,6 +195,8 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
                               const ReplicaListing& listing) {
   const Txid newest = listing.newest();
   if (newest > files.range->max) return false;
+  // A full file follows anything.
+  if (files.last_full == newest.Next()) return true;
   if (newest < files.range->min) {
     // The local file of that transaction is gone. The next one, if it is here, tells the checksum
     // before it; beyond a gap only a new snapshot helps anyhow.
@@ -218,7 +220,9 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
   const std::uint64_t size = LS_TRY(local->Stat()).size_bytes;
   std::array<std::byte, kLtxHeaderSize> bytes = {};
   const std::size_t got = LS_TRY(local->ReadAt(bytes, 0));
-  const LtxHeader header = LS_TRY(ParseLtxHeader(std::span(bytes).first(got)));
+  const auto parsed = ParseLtxHeader(std::span(bytes).first(got));
+  if (!parsed.ok()) return false;  // Damaged: nothing proves that it is.
+  const LtxHeader& header = parsed.value();
   const auto local_tail = MakeFileSource(std::move(local), size - kLtxTrailerSize);
   const std::uint64_t local_checksum = LS_TRY(TrailingChecksum(ctx, *local_tail));
   for (const auto& level : listing.levels) {
