@@ -13,7 +13,7 @@
 namespace litestream {
 
 struct RestoreProgress {
-  std::uint64_t done_bytes = 0;   // Of the database.
+  std::uint64_t done_bytes = 0;  // Of the database.
   std::uint64_t total_bytes = 0;
 };
 
@@ -33,12 +33,13 @@ struct RestoreOptions {
 
 enum class ProofState : unsigned char {
   kProven,    // The database checksum equals the one in the last file.
-  kUnproven,  // The last file carries none (stock Litestream wrote it). All file checksums were right.
+  kUnproven,  // The last file carries none (stock Litestream wrote it). All file checksums were
+              // right.
 };
 
 struct RestoreReport {
   TxidRange txids;
-  WallTime reached;              // Timestamp of the last file.
+  WallTime reached;  // Timestamp of the last file.
   ProofState proof = ProofState::kUnproven;
   std::uint64_t database_checksum = 0;  // format/page_sum.h
   std::uint32_t page_size = 0;
