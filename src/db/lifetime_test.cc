@@ -1,0 +1,116 @@
+// A random life of one database: an application that writes, vacuums, checkpoints and restarts, an
+// engine that comes and goes, and every captured state compared with what SQLite itself holds.
+
+#include <map>
+#include <random>
+
+#include "format/names.h"
+#include <fmt/format.h>
+
+#include "tests/support/db_fixture.h"
+
+namespace litestream {
+namespace {
+
+struct Life {
+  int page_size;
+  const char* auto_vacuum;
+  bool app_checkpoints;
+  std::uint64_t batch_limit;
+};
+
+class LifetimeTest : public DbFixture, public ::testing::WithParamInterface<Life> {
+ protected:
+  void OpenApp() {
+    app_ = std::make_unique<SqliteApp>(
+        Path(), fmt::format("PRAGMA page_size = {}; PRAGMA auto_vacuum = {}",
+                            GetParam().page_size, GetParam().auto_vacuum));
+    app_->Exec(GetParam().app_checkpoints ? "PRAGMA wal_autocheckpoint = 50"
+                                          : "PRAGMA wal_autocheckpoint = 0");
+    app_->Exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, x BLOB)");
+  }
+  int Pick(int n) { return std::uniform_int_distribution<int>(0, n - 1)(random_); }
+
+  void Act() {
+    switch (Pick(16)) {
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+        app_->Exec(fmt::format("INSERT INTO t (x) VALUES (randomblob({}))", Pick(3000)));
+        break;
+      case 5:
+        app_->Exec(fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                               "WHERE i < {}) INSERT INTO t (x) SELECT randomblob(500) FROM n",
+                               Pick(300) + 1));
+        break;
+      case 6:
+        app_->Exec(fmt::format("DELETE FROM t WHERE id % 5 = {}", Pick(5)));
+        break;
+      case 7:
+        app_->Exec(fmt::format("UPDATE t SET x = randomblob(700) WHERE id % 9 = {}", Pick(9)));
+        break;
+      case 8:
+        app_->TryExec("VACUUM");
+        break;
+      case 9:
+        app_->Exec("PRAGMA incremental_vacuum(3)");
+        break;
+      case 10:
+        app_->Exec("BEGIN; DELETE FROM t; ROLLBACK");
+        break;
+      case 11: {
+        const char* modes[] = {"PASSIVE", "FULL", "RESTART", "TRUNCATE"};
+        app_->TryExec("PRAGMA busy_timeout = 0");
+        app_->TryExec(fmt::format("PRAGMA wal_checkpoint({})", modes[Pick(4)]));
+        app_->TryExec("PRAGMA busy_timeout = 5000");
+        break;
+      }
+      case 12:
+        app_.reset();
+        OpenApp();
+        break;
+      case 13:
+        Stop();
+        break;
+      default:
+        Capture();
+    }
+  }
+
+  void Capture() {
+    const Txid txid = Sync();
+    const auto now = CheckpointedCopy(Path());
+    const auto [known, is_new] = states_.try_emplace(txid, now);
+    // A TXID that stays the same stands for the same database.
+    EXPECT_TRUE(is_new || known->second == now) << FormatTxid(txid);
+  }
+
+  std::mt19937 random_;
+  std::unique_ptr<SqliteApp> app_;
+  std::map<Txid, std::vector<std::byte>> states_;
+};
+
+TEST_P(LifetimeTest, EveryCapturedStateRestores) {
+  const auto seed = static_cast<unsigned>(::testing::UnitTest::GetInstance()->random_seed()) + 1;
+  SCOPED_TRACE(fmt::format("seed {} (--gtest_random_seed={})", seed, seed - 1));
+  random_.seed(seed);
+  max_sync_wal_bytes_ = GetParam().batch_limit;
+  OpenApp();
+  for (int i = 0; i < 120 && !HasFailure(); ++i) Act();
+  Capture();
+  for (const auto& [txid, bytes] : states_) {
+    EXPECT_TRUE(Restored(txid) == bytes) << "TXID " << FormatTxid(txid);
+  }
+  EXPECT_GT(states_.size(), 5U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Lives, LifetimeTest,
+    ::testing::Values(Life{4096, "none", false, 64U << 20}, Life{4096, "full", true, 64U << 20},
+                      Life{512, "incremental", true, 20'000}, Life{65536, "none", true, 0},
+                      Life{1024, "full", false, 10'000}));
+
+}  // namespace
+}  // namespace litestream
