@@ -11,10 +11,6 @@
 namespace litestream {
 namespace {
 
-// When the list of entries has grown to this many, and to twice what was left after the last time,
-// older versions of the same pages are dropped from it.
-constexpr std::size_t kMinEntriesToCompact = 64 * 1024;
-
 template <bool kBigEndian>
 WalChecksum Continue(WalChecksum seed, const std::byte* p, std::size_t size) {
   std::uint32_t s0 = seed[0];

@@ -132,6 +132,10 @@ class WalScanner {
   std::vector<WalPageEntry> TakePageMap();
 
  private:
+  // When the list of entries has grown to this many, and to twice what was left after the last
+  // time, older versions of the same pages are dropped from it.
+  static constexpr std::size_t kMinEntriesToCompact = 64 * 1024;
+
   void TakeFrame(const std::byte* frame);
 
   WalSalts salts_;
@@ -149,7 +153,7 @@ class WalScanner {
   std::vector<std::byte> partial_;     // A frame that is not complete yet.
   std::vector<WalPageEntry> entries_;  // In file order; the first committed_entries_ count.
   std::size_t committed_entries_ = 0;
-  std::size_t compact_at_ = 64 * 1024;
+  std::size_t compact_at_ = kMinEntriesToCompact;
 };
 
 // Walks frame headers from the front of a WAL, without checksums, and collects the distinct salt
