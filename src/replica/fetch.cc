@@ -24,11 +24,18 @@ constexpr std::uint64_t kWritebackBytes = std::uint64_t{1} << 20;
 constexpr std::chrono::milliseconds kTick{100};
 constexpr std::array<std::byte, kLtxEndMarkerSize> kEndMarker = {};
 
-static_assert(kReadBytes >= 2 * MaxLtxFrameSize(65536));
-static_assert(kWriteBytes % 65536 == 0);
+constexpr std::size_t kMaxPageBytes = 65536;
+
+static_assert(kReadBytes >= 2 * MaxLtxFrameSize(kMaxPageBytes));
+static_assert(kWriteBytes % kMaxPageBytes == 0);
 
 Error Broken(std::string what) {
   return {ErrorCode::kCorruption, std::move(what)};
+}
+
+// Without setting it to zero.
+std::unique_ptr<std::byte[]> Buffer(std::size_t size_bytes) {
+  return std::unique_ptr<std::byte[]>(new std::byte[size_bytes]);
 }
 
 }  // namespace
@@ -132,9 +139,9 @@ PieceFetcher::PieceFetcher(ReplicaClient& client, const std::vector<PlannedFile>
       output_(output),
       checksums_(checksums),
       totals_(totals),
-      in_(kReadBytes),
-      out_(kWriteBytes),
-      unwanted_(checksums ? 65536 : 0) {}
+      out_(Buffer(kWriteBytes)) {
+  if (checksums_) unwanted_ = Buffer(kMaxPageBytes);
+}
 
 Result<void> PieceFetcher::Fetch(const Context& ctx, const Piece& piece) {
   LS_TRY(ctx.Check());
@@ -146,8 +153,9 @@ Result<void> PieceFetcher::Fetch(const Context& ctx, const Piece& piece) {
     LS_TRY(FetchFrom(ctx, piece, input), "{}", label());
     return {};
   }
-  Input input(MakeResumableSource(client_, file.info.id, piece.offset_bytes, piece.size_bytes), in_,
-              piece.offset_bytes, piece.size_bytes);
+  if (in_ == nullptr) in_ = Buffer(kReadBytes);
+  Input input(MakeResumableSource(client_, file.info.id, piece.offset_bytes, piece.size_bytes),
+              {in_.get(), kReadBytes}, piece.offset_bytes, piece.size_bytes);
   LS_TRY(FetchFrom(ctx, piece, input), "{}", label());
   return {};
 }
@@ -166,7 +174,7 @@ Result<void> PieceFetcher::FetchFrom(const Context& ctx, const Piece& piece, Inp
     }
     if (!entry.wanted && !checksums_) continue;
     const std::span<std::byte> page =
-        entry.wanted ? LS_TRY(Place(entry.pgno, page_size)) : std::span(unwanted_).first(page_size);
+        entry.wanted ? LS_TRY(Place(entry.pgno, page_size)) : std::span(unwanted_.get(), page_size);
     LS_TRY(DecodeLtxFrame(frame, page), "decode page {}", entry.pgno);
     const std::uint64_t sum = PageSum(frame.pgno, page);
     if (checksums_) checksum.AddFrame(bytes, frame, sum);
@@ -193,18 +201,18 @@ Result<void> PieceFetcher::FetchFrom(const Context& ctx, const Piece& piece, Inp
 
 Result<std::span<std::byte>> PieceFetcher::Place(std::uint32_t pgno, std::uint32_t page_size) {
   const std::uint64_t offset = (std::uint64_t{pgno} - 1) * page_size;
-  if (out_size_ + page_size > out_.size() || offset != out_offset_ + out_size_) {
+  if (out_size_ + page_size > kWriteBytes || offset != out_offset_ + out_size_) {
     LS_TRY(Flush());
     out_offset_ = offset;
   }
-  const std::span<std::byte> page = std::span(out_).subspan(out_size_, page_size);
+  const std::span<std::byte> page(out_.get() + out_size_, page_size);
   out_size_ += page_size;
   return page;
 }
 
 Result<void> PieceFetcher::Flush() {
   if (out_size_ == 0) return {};
-  LS_TRY(output_.WriteAt(std::span(out_).first(out_size_), out_offset_));
+  LS_TRY(output_.WriteAt({out_.get(), out_size_}, out_offset_));
   totals_.written_bytes += out_size_;
   out_offset_ += out_size_;
   out_size_ = 0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -75,9 +76,10 @@ class PieceFetcher {
   File& output_;
   const bool checksums_;
   RestoreTotals& totals_;
-  std::vector<std::byte> in_;
-  std::vector<std::byte> out_;
-  std::vector<std::byte> unwanted_;
+  // Not touched before they are needed: zeroing them would cost more than a small restore.
+  std::unique_ptr<std::byte[]> in_;
+  std::unique_ptr<std::byte[]> out_;
+  std::unique_ptr<std::byte[]> unwanted_;
   std::uint64_t out_offset_ = 0;  // Where the first byte of out_ belongs.
   std::size_t out_size_ = 0;
 };

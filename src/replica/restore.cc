@@ -28,6 +28,8 @@ constexpr std::uint64_t kMinPieceBytes = std::uint64_t{256} << 10;
 constexpr std::uint64_t kMaxPieceBytes = std::uint64_t{8} << 20;
 // So that the threads end at about the same time.
 constexpr std::uint64_t kPiecesPerThread = 8;
+// Page number, offset and size, a byte each at least.
+constexpr std::uint64_t kMinIndexEntryBytes = 3;
 constexpr std::chrono::milliseconds kProgressInterval{100};
 
 // A directory answers as fast as the processor copies: more threads than cores only get in each
@@ -79,6 +81,9 @@ class Restorer {
     LS_TRY(OutputFile::CheckFree(env_, options_.output, options_.replace));
     files_ = LS_TRY(OpenPlannedFiles(ctx, client_, plan_, threads_, totals_.read_bytes));
     proof_ = last().header.Proof();
+    if (auto plausible = CheckPlausible(); !plausible.ok()) {
+      return Blame(ctx, std::move(plausible).error());
+    }
     const std::uint64_t size = std::uint64_t{last().header.commit_pages} * last().header.page_size;
     auto output = LS_TRY(OutputFile::Create(env_, options_.output, options_.replace, size));
     options_.log.Debug("restoring", {{"path", output->temporary_path().string()},
@@ -98,12 +103,24 @@ class Restorer {
  private:
   const PlannedFile& last() const { return files_.back(); }
 
+  // A damaged page count must not take all the space that the disk has: each page needs an entry in
+  // some page index.
+  Result<void> CheckPlausible() const {
+    std::uint64_t entries = 1;  // The lock page has none.
+    for (const PlannedFile& file : files_) entries += file.tail.index_bytes / kMinIndexEntryBytes;
+    if (last().header.commit_pages <= entries) return {};
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("ltx file {}: says that the database has {} pages, the files have no "
+                             "more than {}",
+                             FileLabel(last().info.id), last().header.commit_pages, entries));
+  }
+
   // Writes every page and checks the result.
   Result<void> Build(const Context& ctx, File& output, ProgressMeter& meter) {
     PageIndex index(client_, files_, /*whole=*/!proof_, Limits());
     {
       FetchPool pool(
-          ctx, threads_,
+          ctx, FetchThreads(),
           [&]() { return PieceFetcher(client_, files_, output, /*checksums=*/!proof_, totals_); },
           [&]() { meter.Tick(); });
       LS_TRY(index.Run(ctx, [&](Piece piece) { return pool.Submit(std::move(piece)); }));
@@ -115,13 +132,19 @@ class Restorer {
     return CheckResult();
   }
 
-  PieceLimits Limits() const {
+  std::uint64_t FileBytes() const {
     std::uint64_t bytes = 0;
     for (const PlannedFile& file : files_) bytes += file.info.size_bytes;
+    return bytes;
+  }
+
+  // Starting threads takes longer than a little work.
+  int FetchThreads() const { return FileBytes() <= kMinPieceBytes ? 1 : threads_; }
+
+  PieceLimits Limits() const {
+    const std::uint64_t pieces = static_cast<std::uint64_t>(threads_) * kPiecesPerThread;
     PieceLimits limits;
-    limits.piece_bytes =
-        std::clamp(bytes / (static_cast<std::uint64_t>(threads_) * kPiecesPerThread),
-                   kMinPieceBytes, kMaxPieceBytes);
+    limits.piece_bytes = std::clamp(FileBytes() / pieces, kMinPieceBytes, kMaxPieceBytes);
     return limits;
   }
 

@@ -39,8 +39,8 @@ struct FileSums {
 };
 
 // Lays all files over each other in the order in which they end. Several files may end at one
-// transaction (a merged one, a snapshot): the first that leads on is laid over the table, the
-// others must agree with it.
+// transaction (a merged one, a snapshot): the first that leads on is laid over the table; if any
+// proof speaks of that state, the others must agree with it.
 class ReplicaVerifier {
  public:
   ReplicaVerifier(ReplicaClient& client, const VerifyOptions& options)
@@ -119,7 +119,7 @@ class ReplicaVerifier {
       return Read(inner, files[i], visitor, sums);
     }));
     for (std::size_t i = 0; i < files.size(); ++i) {
-      if (Note(files[i], read[i])) Apply(files[i], read[i]);
+      if (Note(files[i], read[i])) Apply(files[i], std::move(read[i]));
     }
     return {};
   }
@@ -130,11 +130,13 @@ class ReplicaVerifier {
     FileSums sums;
     const bool snapshot = info.id.txids.min == Txid{1};
     const bool lay = snapshot && table_.Continues(info.id.txids);
-    const bool compare = snapshot && !lay && table_.txid() == info.id.txids.max;
+    const bool compare = snapshot && !lay && MustAgree(info.id.txids);
+    bool begun = false;
     std::optional<std::string> difference;
     const FileVisitor visitor{.on_header =
                                   [&](const LtxHeader& header) {
                                     if (lay) table_.Begin(header);
+                                    begun = lay;
                                   },
                               .on_page =
                                   [&](Pgno pgno, std::uint64_t sum) {
@@ -144,17 +146,16 @@ class ReplicaVerifier {
                                   }};
     LS_TRY(Read(ctx, info, visitor, sums));
     if (!Note(info, sums)) {
-      if (lay) table_.Clear();
+      if (begun) table_.Clear();
       return {};
     }
     if (!snapshot) {
-      Apply(info, sums);
+      Apply(info, std::move(sums));
     } else if (lay) {
-      NoteProblem(info, CheckProofBefore(table_, sums.header));
       NoteProblem(info, CheckProofAfter(table_, sums.header));
+      CompareDeferred();
     } else if (compare) {
-      if (!difference) difference = CompareSize(sums.header);
-      NoteProblem(info, difference);
+      NoteProblem(info, difference ? difference : CompareRest(sums.header));
     }
     return {};
   }
@@ -202,20 +203,48 @@ class ReplicaVerifier {
     claim(header.txids.max, proof->after, "after");
   }
 
-  void Apply(const FileInfo& info, const FileSums& sums) {
-    if (table_.Continues(sums.header.txids)) {
+  void Apply(const FileInfo& info, FileSums sums) {
+    const TxidRange& txids = sums.header.txids;
+    if (table_.Continues(txids)) {
       NoteProblem(info, CheckProofBefore(table_, sums.header));
       table_.Begin(sums.header);
       for (const PageSumEntry& page : sums.pages) table_.Set(page.pgno, page.sum);
       NoteProblem(info, CheckProofAfter(table_, sums.header));
-      return;
+      CompareDeferred();
+    } else if (table_.txid() == txids.max) {
+      Compare(info, sums);
+    } else {
+      if (!deferred_.empty() && deferred_.front().info.id.txids.max != txids.max) deferred_.clear();
+      deferred_.push_back({info, std::move(sums)});
     }
-    if (table_.txid() != sums.header.txids.max) return;
-    std::optional<std::string> difference = CompareSize(sums.header);
+  }
+
+  // A file that begins behind the table's end may end where a longer one brings the table.
+  void CompareDeferred() {
+    for (const Deferred& file : deferred_) {
+      if (file.info.id.txids.max == table_.txid()) Compare(file.info, file.sums);
+    }
+    deferred_.clear();
+  }
+
+  void Compare(const FileInfo& info, const FileSums& sums) {
+    if (!MustAgree(sums.header.txids)) return;
+    std::optional<std::string> difference;
     for (const PageSumEntry& page : sums.pages) {
       if (!difference) difference = CompareOne(page.pgno, page.sum);
     }
-    NoteProblem(info, difference);
+    NoteProblem(info, difference ? difference : CompareRest(sums.header));
+  }
+
+  // Whether a file that ends here must hold what the table holds: only if a proof speaks of that.
+  // (Snapshots by Litestream v0.5.0 may hold a little more than their name says. What follows mends
+  // it.)
+  bool MustAgree(const TxidRange& txids) const {
+    return table_.txid() == txids.max && claims_.contains(txids.max);
+  }
+  bool StateIsProven() const {
+    const auto claim = claims_.find(table_.txid());
+    return claim != claims_.end() && claim->second.checksum == table_.checksum().value();
   }
 
   // A page that the table does not know proves nothing: the database never wrote it.
@@ -225,8 +254,8 @@ class ReplicaVerifier {
     return fmt::format("page {} is not as the other files leave it at transaction {}", pgno.value,
                        FormatTxid(table_.txid()));
   }
-  std::optional<std::string> CompareSize(const LtxHeader& header) const {
-    if (header.commit_pages == table_.page_count()) return std::nullopt;
+  std::optional<std::string> CompareRest(const LtxHeader& header) const {
+    if (header.commit_pages == table_.page_count()) return CheckProofAfter(table_, header);
     return fmt::format("says {} pages, the other files leave {} at transaction {}",
                        header.commit_pages, table_.page_count(), FormatTxid(table_.txid()));
   }
@@ -264,9 +293,7 @@ class ReplicaVerifier {
                                         table_.page_count())});
       return {};
     }
-    const auto claim = claims_.find(report_.newest);
-    report_.proven = claim != claims_.end() && table_.txid() == report_.newest &&
-                     claim->second.checksum == table_.checksum().value();
+    report_.proven = table_.txid() == report_.newest && StateIsProven();
     return {};
   }
 
@@ -285,6 +312,11 @@ class ReplicaVerifier {
     FileId file;
   };
 
+  struct Deferred {
+    FileInfo info;
+    FileSums sums;
+  };
+
   ReplicaClient& client_;
   const VerifyOptions& options_;
   const int threads_;
@@ -293,6 +325,7 @@ class ReplicaVerifier {
   SumTable table_;
   std::map<Txid, Claim>
       claims_;  // Database checksums by transaction, and the first file to say so.
+  std::vector<Deferred> deferred_;  // All ending at the same transaction.
   std::set<FileId> gone_;
   std::set<FileId> broken_;
 };
