@@ -224,8 +224,8 @@ class PosixEnv final : public Env {
   Result<void> RemoveTree(const path& name) override {
     std::error_code ec;
     std::filesystem::remove_all(name, ec);
-    if (ec) return ErrnoError(ec.value(), "remove tree", name);
-    return {};
+    if (!ec || CodeFromErrno(ec.value()) == ErrorCode::kNotFound) return {};
+    return ErrnoError(ec.value(), "remove tree", name);
   }
 
   Result<void> CreateDirectory(const path& name, const FileOwner& owner) override {

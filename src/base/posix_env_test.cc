@@ -230,6 +230,7 @@ TEST(PosixEnv, RemoveAndRemoveTree) {
   EXPECT_FALSE(Exists(env, dir / "t").value());
   EXPECT_TRUE(Exists(env, dir / "kept").value());
   EXPECT_EQ(CodeOf(env.RemoveTree(dir / "t")), "ok");
+  EXPECT_EQ(CodeOf(env.RemoveTree(dir / "kept/t")), "ok");
 }
 
 TEST(PosixEnv, List) {

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 namespace litestream {
@@ -10,8 +11,8 @@ namespace litestream {
 // For tests: a new directory that goes with the object.
 class TestDir {
  public:
-  TestDir() {
-    std::string name = (std::filesystem::temp_directory_path() / "litestream-XXXXXX").native();
+  explicit TestDir(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+    std::string name = (parent / "litestream-XXXXXX").native();
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     path_ = name;
   }
