@@ -21,7 +21,8 @@ class SeededScheduler::Handle final : public Task {
  public:
   Handle(SeededScheduler& scheduler, std::shared_ptr<Job> job)
       : scheduler_(scheduler), job_(std::move(job)) {}
-  ~Handle() override {
+  ~Handle() override { Handle::Stop(); }
+  void Stop() override {
     job_->stop.request_stop();
     scheduler_.End(*job_);
   }

@@ -17,6 +17,7 @@ struct Life {
   const char* auto_vacuum;
   bool app_checkpoints;
   std::uint64_t batch_limit;
+  bool background;  // The engine runs by itself, with its checkpoints, in simulated time.
 };
 
 class LifetimeTest : public DbFixture, public ::testing::WithParamInterface<Life> {
@@ -74,13 +75,23 @@ class LifetimeTest : public DbFixture, public ::testing::WithParamInterface<Life
       case 13:
         Stop();
         break;
+      case 14:
+        if (GetParam().background) Run(std::chrono::milliseconds(Pick(3000)));
+        break;
       default:
         Capture();
     }
   }
 
   void Capture() {
-    const Txid txid = Sync();
+    Txid txid;
+    if (GetParam().background) {
+      // After the slow tick everything is captured and uploaded.
+      Run(std::chrono::seconds(40 + Pick(60)));
+      txid = engine().Status().txid;
+    } else {
+      txid = Sync();
+    }
     const auto now = CheckpointedCopy(Path());
     const auto [known, is_new] = states_.try_emplace(txid, now);
     // A TXID that stays the same stands for the same database.
@@ -98,7 +109,8 @@ TEST_P(LifetimeTest, EveryCapturedStateRestores) {
   random_.seed(seed);
   max_sync_wal_bytes_ = GetParam().batch_limit;
   OpenApp();
-  for (int i = 0; i < 120 && !HasFailure(); ++i) Act();
+  checkpoint_.min_pages = 20;
+  for (int i = 0; i < 150 && !HasFailure(); ++i) Act();
   Capture();
   for (const auto& [txid, bytes] : states_) {
     EXPECT_TRUE(Restored(txid) == bytes) << "TXID " << FormatTxid(txid);
@@ -108,9 +120,14 @@ TEST_P(LifetimeTest, EveryCapturedStateRestores) {
 
 INSTANTIATE_TEST_SUITE_P(
     Lives, LifetimeTest,
-    ::testing::Values(Life{4096, "none", false, 64U << 20}, Life{4096, "full", true, 64U << 20},
-                      Life{512, "incremental", true, 20'000}, Life{65536, "none", true, 0},
-                      Life{1024, "full", false, 10'000}));
+    ::testing::Values(Life{4096, "none", false, 64U << 20, false},
+                      Life{4096, "full", true, 64U << 20, false},
+                      Life{512, "incremental", true, 20'000, false},
+                      Life{65536, "none", true, 0, false}, Life{1024, "full", false, 10'000, false},
+                      Life{4096, "none", false, 64U << 20, true},
+                      Life{4096, "full", true, 100'000, true},
+                      Life{512, "incremental", true, 20'000, true},
+                      Life{16384, "none", false, 0, true}));
 
 }  // namespace
 }  // namespace litestream

@@ -47,12 +47,15 @@ class DbFixture : public ::testing::Test {
     }
     return *engine_;
   }
-  void Stop() { engine_.reset(); }
+  void Stop() {
+    engine_.reset();
+    running_ = false;
+  }
   void Close() {
     if (!engine_) return;
     const auto closed = engine_->Close(ctx_, std::chrono::nanoseconds(0));
     EXPECT_TRUE(closed.ok()) << closed.error().message();
-    engine_.reset();
+    Stop();
   }
   // Captures and uploads what is committed now; the TXID.
   Txid Sync() {
@@ -90,7 +93,7 @@ class DbFixture : public ::testing::Test {
 
   TempDir dir_;
   ManualClock clock_;
-  SeededScheduler scheduler_{clock_, 1};
+  SeededScheduler scheduler_{1, clock_};
   Context ctx_{std::stop_token(), std::nullopt, clock_};
   MemoryStore store_;
   Logger log_;
