@@ -1,8 +1,8 @@
 // Checkpoints (design 4.5): the WAL stays bounded, nothing is lost, nobody is hurt.
 
-#include <fmt/format.h>
-
 #include <filesystem>
+
+#include <fmt/format.h>
 
 #include "format/names.h"
 #include "tests/support/db_fixture.h"

@@ -1,10 +1,10 @@
 // How capture goes on after it was away: the strict restart rule and everything that breaks the
 // hold (design 4.4; spec engine 9.2, 9.3, 22).
 
-#include <sqlite3.h>
-
 #include <filesystem>
 #include <fstream>
+
+#include <sqlite3.h>
 
 #include "tests/support/db_fixture.h"
 
@@ -179,7 +179,8 @@ TEST_F(ContinueTest, ComparisonShipsOnlyTheDifference) {
     app.Exec("UPDATE t SET x = randomblob(3000) WHERE id = 7");
   }
   Sync();
-  const auto file = std::filesystem::file_size(Meta() / "ltx/0/0000000000000002-0000000000000002.ltx");
+  const auto file =
+      std::filesystem::file_size(Meta() / "ltx/0/0000000000000002-0000000000000002.ltx");
   EXPECT_LT(file, 20'000U);
   ExpectRestores();
 }

@@ -366,6 +366,12 @@ Result<bool> Database::HandleRequests(const Context& ctx) {
   if (above != Txid{}) {
     const Txid base = std::max(above, capture_->position().txid);
     LS_TRY(capture_->Rebase(base));
+  } else {
+    // Perhaps because somebody removed local files under us: see what is really there.
+    LS_TRY(local_->Open());
+    if (local_->range() && local_->range()->max != capture_->position().txid) {
+      LS_TRY(local_->Clear());
+    }
   }
   const WalView view = LS_TRY(attachment_->Leap());
   auto batch = capture_->Full(ctx, *attachment_, view);

@@ -4,9 +4,9 @@
 #include <map>
 #include <random>
 
-#include "format/names.h"
 #include <fmt/format.h>
 
+#include "format/names.h"
 #include "tests/support/db_fixture.h"
 
 namespace litestream {
@@ -24,8 +24,8 @@ class LifetimeTest : public DbFixture, public ::testing::WithParamInterface<Life
  protected:
   void OpenApp() {
     app_ = std::make_unique<SqliteApp>(
-        Path(), fmt::format("PRAGMA page_size = {}; PRAGMA auto_vacuum = {}",
-                            GetParam().page_size, GetParam().auto_vacuum));
+        Path(), fmt::format("PRAGMA page_size = {}; PRAGMA auto_vacuum = {}", GetParam().page_size,
+                            GetParam().auto_vacuum));
     app_->Exec(GetParam().app_checkpoints ? "PRAGMA wal_autocheckpoint = 50"
                                           : "PRAGMA wal_autocheckpoint = 0");
     app_->Exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, x BLOB)");
@@ -42,9 +42,10 @@ class LifetimeTest : public DbFixture, public ::testing::WithParamInterface<Life
         app_->Exec(fmt::format("INSERT INTO t (x) VALUES (randomblob({}))", Pick(3000)));
         break;
       case 5:
-        app_->Exec(fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
-                               "WHERE i < {}) INSERT INTO t (x) SELECT randomblob(500) FROM n",
-                               Pick(300) + 1));
+        app_->Exec(
+            fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                        "WHERE i < {}) INSERT INTO t (x) SELECT randomblob(500) FROM n",
+                        Pick(300) + 1));
         break;
       case 6:
         app_->Exec(fmt::format("DELETE FROM t WHERE id % 5 = {}", Pick(5)));
@@ -118,16 +119,16 @@ TEST_P(LifetimeTest, EveryCapturedStateRestores) {
   EXPECT_GT(states_.size(), 5U);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Lives, LifetimeTest,
-    ::testing::Values(Life{4096, "none", false, 64U << 20, false},
-                      Life{4096, "full", true, 64U << 20, false},
-                      Life{512, "incremental", true, 20'000, false},
-                      Life{65536, "none", true, 0, false}, Life{1024, "full", false, 10'000, false},
-                      Life{4096, "none", false, 64U << 20, true},
-                      Life{4096, "full", true, 100'000, true},
-                      Life{512, "incremental", true, 20'000, true},
-                      Life{16384, "none", false, 0, true}));
+INSTANTIATE_TEST_SUITE_P(Lives, LifetimeTest,
+                         ::testing::Values(Life{4096, "none", false, 64U << 20, false},
+                                           Life{4096, "full", true, 64U << 20, false},
+                                           Life{512, "incremental", true, 20'000, false},
+                                           Life{65536, "none", true, 0, false},
+                                           Life{1024, "full", false, 10'000, false},
+                                           Life{4096, "none", false, 64U << 20, true},
+                                           Life{4096, "full", true, 100'000, true},
+                                           Life{512, "incremental", true, 20'000, true},
+                                           Life{16384, "none", false, 0, true}));
 
 }  // namespace
 }  // namespace litestream

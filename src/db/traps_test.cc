@@ -1,9 +1,9 @@
 // The traps that design section 4 names, each with an application in a process of its own.
 
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <sqlite3.h>
-
-#include <filesystem>
 
 #include "tests/support/db_fixture.h"
 #include "tests/support/remote_app.h"
@@ -40,7 +40,7 @@ TEST_F(TrapTest, WriterKilledInTheFsyncOfItsCommit) {
   victim.DieInNextFsync();
   const auto before = std::filesystem::file_size(Wal());
   ASSERT_EQ(victim.Exec("INSERT INTO t (x) VALUES ('ghost')"), RemoteApp::kDied);
-  ASSERT_GT(std::filesystem::file_size(Wal()), before);  // The commit is in the file,
+  ASSERT_GT(std::filesystem::file_size(Wal()), before);      // The commit is in the file,
   EXPECT_EQ(survivor.Query("SELECT count(*) FROM t"), "1");  // and not in the database.
   EXPECT_EQ(Sync(), Txid{1});
   EXPECT_EQ(RestoredRows(), "first");
@@ -134,15 +134,16 @@ TEST_F(TrapTest, ExclusiveLockingModeIsSaidAndRetried) {
   EXPECT_EQ(RestoredRows(), "first,mine");
 }
 
-// A writer in a tight loop: the write lock is hardly ever free, and checkpoints happen all the same,
-// without an error or a long wait for the writer.
+// A writer in a tight loop: the write lock is hardly ever free, and checkpoints happen all the
+// same, without an error or a long wait for the writer.
 TEST_F(TrapTest, WriterInATightLoop) {
   checkpoint_.min_pages = 200;
   RemoteApp app(Path());
   Create(app);
   Sync();
-  app.StartLoop("INSERT INTO t (x) VALUES ('row'); DELETE FROM t WHERE id < "
-                "(SELECT max(id) FROM t) - 50");
+  app.StartLoop(
+      "INSERT INTO t (x) VALUES ('row'); DELETE FROM t WHERE id < "
+      "(SELECT max(id) FROM t) - 50");
   // Steps, not time, bound this: the writer does not wait for the simulated clock.
   for (int i = 0; i < 30000 && engine().Status().checkpoints < 3; ++i) Run(std::chrono::seconds(2));
   const auto loop = app.StopLoop();

@@ -20,6 +20,9 @@ namespace {
 
 constexpr std::chrono::minutes kMaxBackoff{5};
 constexpr std::chrono::seconds kLogInterval{30};
+// While there is something to upload, the replica is listed anew this often: somebody may have
+// removed files that ours build on.
+constexpr std::chrono::hours kListingInterval{6};
 
 // End of the run 1..n that the files of all levels cover without a hole.
 Txid ContiguousEnd(const ReplicaListing& listing) {
@@ -131,8 +134,11 @@ void Uploader::NoteFailure(const Error& error) {
 Result<bool> Uploader::Pass(const Context& ctx) {
   const LocalFiles files = Wanted();
   if (!files.range) return true;
+  const MonoTime now = scheduler_.clock().Monotonic();
+  if (position_ && now - last_listing_ >= kListingInterval) position_.reset();
   if (!position_) {
     if (!LS_TRY(FindPosition(ctx, files))) return false;
+    last_listing_ = now;
   }
   if (*position_ < files.range->max) {
     log_.Debug("replica sync", {{"txid.replica", FormatTxid(*position_)},

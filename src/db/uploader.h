@@ -112,6 +112,7 @@ class Uploader {
   // Only the pass touches these.
   std::optional<Txid> position_;
   MonoTime last_pass_;
+  MonoTime last_listing_;
   bool more_ = false;                     // The last pass was limited.
   std::optional<Txid> rebase_requested_;  // Above which we asked capture to go on.
   int failures_ = 0;

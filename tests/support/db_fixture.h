@@ -1,11 +1,11 @@
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/env.h"
 #include "base/manual_clock.h"
@@ -43,7 +43,7 @@ class DbFixture : public ::testing::Test {
   // or uploaded any more), Close as a clean shutdown.
   Database& engine() {
     if (!engine_) {
-      engine_ = std::make_unique<Database>(Env::Real(), scheduler_, Options(), log_);
+      engine_ = std::make_unique<Database>(*env_, scheduler_, Options(), log_);
     }
     return *engine_;
   }
@@ -92,6 +92,7 @@ class DbFixture : public ::testing::Test {
   void ExpectRestores() { EXPECT_TRUE(Restored() == CheckpointedCopy(Path())); }
 
   TempDir dir_;
+  Env* env_ = &Env::Real();  // Of the engine.
   ManualClock clock_;
   SeededScheduler scheduler_{1, clock_};
   Context ctx_{std::stop_token(), std::nullopt, clock_};

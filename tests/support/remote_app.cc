@@ -192,11 +192,21 @@ std::string RemoteApp::Ask(char command, const std::string& text) {
   return answer;
 }
 
-int RemoteApp::Exec(const std::string& sql) { return std::stoi(Ask('E', sql)); }
-std::string RemoteApp::Query(const std::string& sql) { return Ask('Q', sql); }
-void RemoteApp::Close() { Ask('C', ""); }
-void RemoteApp::DieInNextFsync() { Ask('D', ""); }
-void RemoteApp::StartLoop(const std::string& sql) { Ask('L', sql); }
+int RemoteApp::Exec(const std::string& sql) {
+  return std::stoi(Ask('E', sql));
+}
+std::string RemoteApp::Query(const std::string& sql) {
+  return Ask('Q', sql);
+}
+void RemoteApp::Close() {
+  Ask('C', "");
+}
+void RemoteApp::DieInNextFsync() {
+  Ask('D', "");
+}
+void RemoteApp::StartLoop(const std::string& sql) {
+  Ask('L', sql);
+}
 
 RemoteApp::LoopResult RemoteApp::StopLoop() {
   LoopResult result;

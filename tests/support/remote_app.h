@@ -25,8 +25,8 @@ class RemoteApp {
   // The process kills itself when it next calls fsync: a commit whose frames are written, and that
   // SQLite never publishes. Exec then returns kDied.
   void DieInNextFsync();
-  // Writes without pause until told otherwise; counts commits that failed or had to wait longer than its
-  // busy timeout of 5 s.
+  // Writes without pause until told otherwise; counts commits that failed or had to wait longer
+  // than its busy timeout of 5 s.
   void StartLoop(const std::string& sql);
   struct LoopResult {
     long commits = 0;

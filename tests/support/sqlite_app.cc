@@ -15,7 +15,9 @@ SqliteApp::SqliteApp(const std::filesystem::path& path, const std::string& first
   Exec("PRAGMA journal_mode = wal");
 }
 
-SqliteApp::~SqliteApp() { Close(); }
+SqliteApp::~SqliteApp() {
+  Close();
+}
 
 void SqliteApp::Close() {
   if (db_ == nullptr) return;

@@ -1,0 +1,104 @@
+// The state directory fails, or loses power, at any call: nothing that was acknowledged is lost,
+// and everything goes on by itself.
+
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/memory_env.h"
+#include "format/names.h"
+#include "tests/support/db_fixture.h"
+#include "tests/support/split_env.h"
+
+namespace litestream {
+namespace {
+
+class FaultsTest : public DbFixture {
+ protected:
+  FaultsTest() {
+    env_ = &split_;
+    EXPECT_TRUE(CreateDirectories(memory_, dir_.path(), {}).ok());
+    checkpoint_.min_pages = 20;
+  }
+  void Write(SqliteApp& app, int rows) {
+    for (int i = 0; i < rows; ++i) app.Exec("INSERT INTO t (x) VALUES (randomblob(2000))");
+  }
+  // A start, a capture, a checkpoint: some hundred calls that a fault may hit.
+  void Work(SqliteApp& app) {
+    Write(app, 2);
+    (void)engine().SyncOnce(ctx_).ok();
+    Write(app, 25);
+    Run(std::chrono::seconds(100));
+    app.Exec("DELETE FROM t");
+  }
+  // Every call of the start, where most differ, then one in a while.
+  static std::uint64_t NthCall(int round) {
+    const auto n = static_cast<std::uint64_t>(round);
+    return round < 40 ? n + 1 : 40 + (n - 39) * 7;
+  }
+  static constexpr int kRounds = 80;
+
+  MemoryEnv memory_{clock_, 7};
+  SplitEnv split_{Meta(), memory_};
+};
+
+struct Case {
+  const char* why;
+  ErrorCode code;
+};
+
+class EveryCallFailsTest : public FaultsTest, public ::testing::WithParamInterface<Case> {};
+
+TEST_P(EveryCallFailsTest, ItGoesOnByItself) {
+  SqliteApp app(Path());
+  app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+  for (int round = 0; round < kRounds && !HasFailure(); ++round) {
+    const std::uint64_t nth = NthCall(round);
+    SCOPED_TRACE(fmt::format("call {} fails", nth));
+    const std::uint64_t at = memory_.call_count() + nth;
+    memory_.SetFault([&](const EnvCallInfo& info) -> std::optional<EnvFault> {
+      if (info.number != at) return std::nullopt;
+      return EnvFault{.code = GetParam().code, .written_bytes = 100};
+    });
+    Work(app);
+    memory_.SetFault(nullptr);
+    Run(std::chrono::minutes(20));  // Longer than any back-off.
+    ExpectRestores();
+    Stop();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Codes, EveryCallFailsTest,
+                         ::testing::Values(Case{"disk full", ErrorCode::kNoSpace},
+                                           Case{"input/output error", ErrorCode::kIo}));
+
+// The power fails at the n-th call; what was not synced is lost, in part or whole. Every
+// transaction that the replica held then still restores to what it was, and the newest state is the
+// database's.
+TEST_F(FaultsTest, PowerFailsAtEveryCall) {
+  SqliteApp app(Path());
+  app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+  std::map<Txid, std::vector<std::byte>> states;
+  for (int round = 0; round < kRounds && !HasFailure(); ++round) {
+    const std::uint64_t nth = NthCall(round);
+    SCOPED_TRACE(fmt::format("power fails at call {}", nth));
+    const std::uint64_t at = memory_.call_count() + nth;
+    memory_.SetFault([&](const EnvCallInfo& info) -> std::optional<EnvFault> {
+      if (info.number < at) return std::nullopt;
+      if (info.number == at) memory_.Crash(nth);
+      return EnvFault{.code = ErrorCode::kIo};  // The process does nothing any more.
+    });
+    Work(app);
+    Stop();
+    memory_.SetFault(nullptr);
+    const Txid txid = Sync();
+    states[txid] = CheckpointedCopy(Path());
+    Stop();
+  }
+  for (const auto& [txid, bytes] : states) {
+    EXPECT_TRUE(Restored(txid) == bytes) << FormatTxid(txid);
+  }
+}
+
+}  // namespace
+}  // namespace litestream
