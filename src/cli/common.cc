@@ -1,0 +1,92 @@
+#include "cli/common.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "backend/file/file_client.h"
+#include "base/try.h"
+#include "storage/url.h"
+
+namespace litestream::cli {
+
+Error UsageError(std::string_view message, std::string_view hint) {
+  return Error(ErrorCode::kInvalidArgument, fmt::format("{}\nTry: {}", message, hint));
+}
+
+void ConfigFlags::Register(FlagSet& flags) {
+  flags.String("config", &path_);
+  flags.Bool("no-expand-env", &no_expand_environment_);
+}
+
+Result<config::Config> ConfigFlags::LoadQuietly(Env& env) const {
+  return config::LoadConfig(env, path_, {.expand_environment = expand_environment()});
+}
+
+Result<config::Config> ConfigFlags::Load(Env& env) const {
+  auto config = LS_TRY(LoadQuietly(env));
+  for (const std::string& warning : config.warnings) {
+    fmt::print(stderr, "Warning: {}\n", warning);
+  }
+  return config;
+}
+
+Logger MakeLogger(const config::LoggingConfig& logging, std::string_view level, bool force_stderr) {
+  const char* const variable = std::getenv("LOG_LEVEL");
+  if (level.empty() && variable != nullptr) level = variable;
+  if (level.empty()) level = logging.level;
+  const LogFormat format = logging.type == "json"     ? LogFormat::kJson
+                           : logging.type == "pretty" ? LogFormat::kPretty
+                                                      : LogFormat::kText;
+  return Logger(
+      MakeLogSink(force_stderr || logging.to_stderr ? 2 : 1, config::ParseLogLevel(level), format));
+}
+
+Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
+                                                         const config::ReplicaConfig& replica,
+                                                         const FileOwner& owner) {
+  if (replica.type != "file") {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("replica type {} is not available in this build", replica.type));
+  }
+  std::string root = replica.path;
+  if (!replica.encoded_path.empty() && !LS_TRY(Exists(env, root)) &&
+      LS_TRY(Exists(env, replica.encoded_path))) {
+    root = replica.encoded_path;
+  }
+  return MakeFileClient(env, {.root = root, .owner = owner});
+}
+
+Result<Source> FindSource(Env& env, const ConfigFlags& flags, std::string_view argument,
+                          std::string_view replica) {
+  Source source;
+  source.is_url = IsReplicaUrl(argument);
+  if (source.is_url) {
+    if (flags.given()) {
+      return Error(ErrorCode::kInvalidArgument,
+                   "cannot specify a replica URL and the -config flag");
+    }
+    source.replicas.push_back(LS_TRY(config::ReplicaFromUrl(env, argument)));
+  } else {
+    const auto config = LS_TRY(flags.Load(env));
+    source.database = LS_TRY(config::FindDatabase(config, argument));
+    source.replicas = source.database.replicas;
+    source.logging = config.logging;
+  }
+  if (replica.empty()) return source;
+  std::string known;
+  for (const auto& candidate : source.replicas) {
+    if (candidate.name == replica || candidate.type == replica) {
+      source.replicas = {candidate};
+      return source;
+    }
+    known += (known.empty() ? "" : ", ") + candidate.name;
+  }
+  return Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("replica \"{}\" not found for {}; there is {}", replica, argument, known));
+}
+
+}  // namespace litestream::cli

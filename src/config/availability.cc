@@ -1,0 +1,94 @@
+#include <map>
+
+#include <fmt/core.h>
+
+#include "config/config.h"
+
+namespace litestream::config {
+namespace {
+
+Error NotAvailable(const Config& config, std::string_view key, std::string_view setting,
+                   std::string_view hint) {
+  const auto found = config.lines.find(key);
+  const std::string position =
+      found == config.lines.end() ? "" : fmt::format("{}:{}: ", config.file, found->second);
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("{}{} is not available in this build{}{}", position, setting,
+                           hint.empty() ? "" : "; ", hint));
+}
+
+// Sections whose mere presence asks for something.
+struct Feature {
+  std::string_view key;
+  bool wanted;
+  std::string_view hint;
+};
+
+}  // namespace
+
+Result<void> CheckAvailable(const Config& config) {
+  if (!config.addr.empty() && config.addr.rfind(':') == std::string::npos) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("must specify port for bind address: \"{}\"", config.addr));
+  }
+  if (config.levels.size() > kMaxMergeLevel.value) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("compaction level cannot exceed {}", kMaxMergeLevel.value));
+  }
+  const auto given = [&config](std::string_view key) { return config.lines.contains(key); };
+  constexpr std::string_view kKeepsAll = "every captured file is kept; remove the key";
+  const Feature features[] = {
+      {"addr", !config.addr.empty(), ""},
+      {"mcp-addr", !config.mcp_addr.empty(), ""},
+      {"socket.enabled", config.socket.enabled, ""},
+      {"heartbeat-url", !config.heartbeat_url.empty(), ""},
+      {"validation.interval", config.validation_interval > nanoseconds(0),
+       "use `litestream verify`"},
+      {"verify-compaction", config.verify_compaction, ""},
+      {"logging.source", config.logging.source, ""},
+      {"levels", given("levels"), kKeepsAll},
+      {"snapshot.interval", given("snapshot.interval"), kKeepsAll},
+      {"snapshot.retention", given("snapshot.retention"), kKeepsAll},
+      {"l0-retention", given("l0-retention"), kKeepsAll},
+  };
+  for (const Feature& feature : features) {
+    if (feature.wanted) return NotAvailable(config, feature.key, feature.key, feature.hint);
+  }
+  for (std::size_t i = 0; i < config.databases.size(); ++i) {
+    const DatabaseConfig& database = config.databases[i];
+    if (database.watch) {
+      return NotAvailable(config, fmt::format("dbs[{}].watch", i), "watch",
+                          "databases that appear later are found after a restart");
+    }
+    for (const ReplicaConfig& replica : database.replicas) {
+      if (replica.type == "file") continue;
+      return NotAvailable(config, "", fmt::format("replica type {}", replica.type), "");
+    }
+  }
+  return {};
+}
+
+Result<void> CheckForReplication(const std::vector<DatabaseConfig>& databases) {
+  std::map<std::string, std::string> places;
+  for (const DatabaseConfig& database : databases) {
+    if (database.min_checkpoint_pages <= 0) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("{}: minimum checkpoint page count required "
+                               "(min-checkpoint-page-count is {})",
+                               database.path, database.min_checkpoint_pages));
+    }
+    for (const ReplicaConfig& replica : database.replicas) {
+      const std::string place = fmt::format("{} {} {} {} {}", replica.type, replica.endpoint,
+                                            replica.host, replica.bucket, replica.path);
+      const auto inserted = places.emplace(place, database.path);
+      if (inserted.second) continue;
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("{} and {} have the same {} replica ({}); each database needs its "
+                               "own path",
+                               inserted.first->second, database.path, replica.type, replica.path));
+    }
+  }
+  return {};
+}
+
+}  // namespace litestream::config

@@ -1,0 +1,279 @@
+#include "config/config.h"
+
+#include <map>
+
+#include <gtest/gtest.h>
+
+namespace litestream::config {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+Result<Config> Parse(std::string_view text,
+                     const std::map<std::string, std::string, std::less<>>& variables = {}) {
+  LoadOptions options;
+  options.lookup = [&](std::string_view name) {
+    const auto found = variables.find(name);
+    return found == variables.end() ? std::string() : found->second;
+  };
+  return ParseConfig(Env::Real(), text, "f.yml", options);
+}
+
+// A file with one database, and more lines before it.
+std::string With(std::string_view more) {
+  return std::string(more) + "dbs:\n  - path: /db\n    replica: {path: /r}\n";
+}
+
+TEST(Config, Defaults) {
+  const auto got = Parse(With(""));
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  const Config& config = got.value();
+  EXPECT_EQ(config.levels, (std::vector<nanoseconds>{seconds(30), minutes(5), hours(1)}));
+  EXPECT_EQ(config.snapshot_interval, hours(24));
+  EXPECT_EQ(config.l0_retention, minutes(5));
+  EXPECT_EQ(config.shutdown_sync_timeout, seconds(30));
+  EXPECT_EQ(config.shutdown_sync_interval, milliseconds(500));
+  EXPECT_TRUE(config.retention_enabled);
+  EXPECT_EQ(config.socket.permissions, 0600U);
+  ASSERT_EQ(config.databases.size(), 1U);
+  const DatabaseConfig& database = config.databases[0];
+  EXPECT_EQ(database.monitor_interval, seconds(1));
+  EXPECT_EQ(database.min_checkpoint_pages, 1000);
+  EXPECT_EQ(database.truncate_pages, 121359);
+  EXPECT_EQ(database.max_sync_wal_bytes, 67108864);
+  EXPECT_EQ(MetaPath(database), "/.db-litestream");
+  ASSERT_EQ(database.replicas.size(), 1U);
+  EXPECT_EQ(database.replicas[0].type, "file");
+  EXPECT_EQ(database.replicas[0].name, "file");
+  EXPECT_EQ(database.replicas[0].sync_interval, seconds(1));
+  EXPECT_TRUE(config.warnings.empty());
+}
+
+TEST(Config, EverythingThatIsWrongIsSaidAtOnce) {
+  const auto got = Parse(
+      "l0-retention: abc\n"
+      "verify-compaction: maybe\n"
+      "retension: {enabled: true}\n"
+      "dbs:\n"
+      "  - path: /db\n"
+      "    chekpoint-interval: 1s\n"
+      "    replica: {path: /r, sync-interval: 5}\n");
+  ASSERT_FALSE(got.ok());
+  EXPECT_EQ(got.error().message(),
+            "f.yml:1: l0-retention: \"abc\" is not a duration (like 500ms, 30s, 5m, 1h30m)\n"
+            "f.yml:2: verify-compaction: \"maybe\" is not true or false\n"
+            "f.yml:7: dbs[0].replica.sync-interval: 5 has no unit; write 5s for seconds or 5ns for "
+            "nanoseconds\n"
+            "f.yml:6: dbs[0]: unknown key \"chekpoint-interval\"; did you mean "
+            "\"checkpoint-interval\"?\n"
+            "f.yml:3: unknown key \"retension\"; did you mean \"retention\"?");
+}
+
+TEST(Config, UnknownKeys) {
+  const struct {
+    const char* text;
+    const char* says;
+  } cases[] = {
+      {"DBs: []\n", "f.yml:1: unknown key \"DBs\"; did you mean \"dbs\"?"},
+      {"dbs: []\nnonsense: 1\n", "f.yml:2: unknown key \"nonsense\""},
+      {"logging:\n  colour: red\n", "f.yml:2: logging: unknown key \"colour\""},
+      {"socket: {premissions: 1}\n", "did you mean \"permissions\"?"},
+      {"dbs:\n  - path: /db\n    replica:\n      path: /r\n      retension: 1h\n",
+       "f.yml:5: dbs[0].replica: unknown key \"retension\"; did you mean \"retention\"?"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.text);
+    const auto got = Parse(c.text);
+    ASSERT_FALSE(got.ok());
+    EXPECT_NE(got.error().message().find(c.says), std::string::npos) << got.error().message();
+  }
+}
+
+TEST(Config, VariablesNeverChangeTheStructure) {
+  const auto got = Parse(
+      "dbs:\n"
+      "  - path: ${DIR}/db\n"
+      "    replica: {path: ${DIR}/r, secret-access-key: $SECRET, sync-interval: $PACE}\n"
+      "    busy-timeout: $UNSET\n",
+      {{"DIR", "/d"}, {"SECRET", "a: b, c: {d} # e"}, {"PACE", " 7s\n"}});
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  const DatabaseConfig& database = got.value().databases[0];
+  EXPECT_EQ(database.path, "/d/db");
+  EXPECT_EQ(database.replicas[0].path, "/d/r");
+  EXPECT_EQ(database.replicas[0].secret_access_key, "a: b, c: {d} # e");
+  EXPECT_EQ(database.replicas[0].sync_interval, seconds(7));
+  EXPECT_EQ(database.busy_timeout, seconds(1)) << "empty is as if it were not there";
+}
+
+TEST(Config, Inheritance) {
+  const auto got = Parse(
+      "region: global\n"
+      "bucket: global\n"
+      "skip-verify: true\n"
+      "part-size: 10MiB\n"
+      "sync-interval: 7s\n"
+      "dbs:\n"
+      "  - path: /a\n"
+      "    replica: {type: s3}\n"
+      "  - path: /b\n"
+      "    replica: {url: 's3://own/p', region: own, skip-verify: false, sync-interval: 3s}\n");
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  const ReplicaConfig& first = got.value().databases[0].replicas[0];
+  EXPECT_EQ(first.region, "global");
+  EXPECT_EQ(first.bucket, "global");
+  EXPECT_EQ(first.skip_verify, true);
+  EXPECT_EQ(first.part_size, 10485760U);
+  EXPECT_EQ(first.sync_interval, seconds(7));
+  const ReplicaConfig& second = got.value().databases[1].replicas[0];
+  EXPECT_EQ(second.region, "own");
+  EXPECT_EQ(second.bucket, "own") << "the URL names it";
+  EXPECT_EQ(second.path, "p");
+  EXPECT_EQ(second.skip_verify, false) << "the replica's own word counts";
+  EXPECT_EQ(second.sync_interval, seconds(3));
+}
+
+TEST(Config, SeveralReplicas) {
+  const auto got = Parse(
+      "dbs:\n"
+      "  - path: /db\n"
+      "    replicas:\n"
+      "      - path: /r1\n"
+      "      - {path: /r2, name: near}\n"
+      "      - {url: 'file:///r%203', sync-interval: 5s}\n");
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  const auto& replicas = got.value().databases[0].replicas;
+  ASSERT_EQ(replicas.size(), 3U);
+  EXPECT_EQ(replicas[0].name, "file");
+  EXPECT_EQ(replicas[1].name, "near");
+  EXPECT_EQ(replicas[2].name, "file-2");
+  EXPECT_EQ(replicas[2].path, "/r 3");
+  EXPECT_EQ(replicas[2].encoded_path, "/r%203");
+  EXPECT_EQ(replicas[2].sync_interval, seconds(5));
+}
+
+TEST(Config, LegacyKeysWarnAndGoOn) {
+  const auto got = Parse(
+      "dbs:\n"
+      "  - path: /db\n"
+      "    max-checkpoint-page-count: 20000\n"
+      "    replicas:\n"
+      "      - {path: /a, retention: 72h, snapshot-interval: 4h, retention-check-interval: 2h}\n"
+      "      - {url: 'gcs://b/p', retention: 24h, validation-interval: 6h}\n");
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  EXPECT_EQ(got.value().snapshot_retention, hours(72));
+  EXPECT_EQ(got.value().snapshot_interval, hours(4));
+  EXPECT_EQ(got.value().databases[0].replicas[1].type, "gs");
+  EXPECT_EQ(got.value().warnings.size(), 6U);
+  EXPECT_NE(got.value().warnings[0].find("f.yml:5: dbs[0].replicas[0].retention: "),
+            std::string::npos)
+      << got.value().warnings[0];
+}
+
+TEST(Config, NullsKeepDefaults) {
+  const auto got =
+      Parse(With("snapshot:\nl0-retention:\nlevels:\nsocket:\nheartbeat-interval: ~\n"));
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  EXPECT_EQ(got.value().snapshot_interval, hours(24));
+  EXPECT_EQ(got.value().l0_retention, minutes(5));
+  EXPECT_TRUE(got.value().levels.empty()) << "no levels is what it says";
+  EXPECT_EQ(got.value().heartbeat_interval, minutes(5));
+}
+
+TEST(Config, Refused) {
+  const struct {
+    const char* why;
+    std::string text;
+    const char* says;
+  } cases[] = {
+      {"the same database twice",
+       "dbs:\n  - {path: /a, replica: {path: /r}}\n  - {path: /b/../a, replica: {path: /s}}\n",
+       "f.yml:3: the database /a is listed twice (first in line 2)"},
+      {"two replicas in one place",
+       "dbs:\n  - path: /a\n    replicas: [{path: /r}, {url: 'file:///r'}]\n", "the same place"},
+      {"permissions in decimal", With("socket: {permissions: 99999}\n"), "permission bits"},
+      {"logging type", With("logging: {type: xml}\n"),
+       "f.yml:1: logging.type: must be text, json or pretty (got xml)"},
+      {"a list of lists", "dbs: [[1]]\n", "f.yml:1: dbs[0]: not a map"},
+      {"empty element", "dbs:\n  -\n", "dbs[0]: an empty element"},
+      {"url with a typo", "dbs: [{path: /a, replica: {url: 's3:bucket/path'}}]\n",
+       "replica url scheme required"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.why);
+    const auto got = Parse(c.text);
+    ASSERT_FALSE(got.ok());
+    EXPECT_NE(got.error().message().find(c.says), std::string::npos) << got.error().message();
+  }
+}
+
+TEST(Config, Availability) {
+  const struct {
+    const char* why;
+    std::string text;
+    const char* says;  // Empty: nothing stands against it.
+  } cases[] = {
+      {"plain", With(""), ""},
+      {"metrics", With("addr: ':9090'\n"), "f.yml:1: addr is not available in this build"},
+      {"metrics without port", With("addr: localhost\n"),
+       "must specify port for bind address: \"localhost\""},
+      {"socket", With("socket: {enabled: true}\n"), "socket.enabled is not available"},
+      {"socket off", With("socket: {enabled: false, path: /x}\n"), ""},
+      {"levels", With("levels: [{interval: 1m}]\n"), "levels is not available"},
+      {"nine levels",
+       With("levels: [{interval: 1s}, {interval: 1s}, {interval: 1s}, {interval: 1s}, {interval: "
+            "1s}, {interval: 1s}, {interval: 1s}, {interval: 1s}, {interval: 1s}]\n"),
+       "compaction level cannot exceed 8"},
+      {"snapshot of a database",
+       "dbs:\n  - path: /a\n    snapshot: {interval: 1h}\n    replica: {path: /r}\n",
+       "snapshot.interval is not available"},
+      {"backend", "dbs: [{path: /a, replica: {url: 's3://b/p'}}]\n",
+       "replica type s3 is not available in this build"},
+      {"watch", "dbs:\n  - dir: /a\n    pattern: '*'\n    watch: true\n    replica: {path: /r}\n",
+       "f.yml:4: watch is not available"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.why);
+    const auto config = Parse(c.text);
+    ASSERT_TRUE(config.ok()) << config.error().message();
+    const auto got = CheckAvailable(config.value());
+    EXPECT_EQ(got.ok(), std::string_view(c.says).empty());
+    if (!got.ok()) {
+      EXPECT_NE(got.error().message().find(c.says), std::string::npos) << got.error().message();
+    }
+  }
+}
+
+TEST(Config, ReplicationNeedsOwnPlaces) {
+  const auto config =
+      Parse("dbs:\n  - {path: /a, replica: {path: /r}}\n  - {path: /b, replica: {path: /r}}\n");
+  ASSERT_TRUE(config.ok());
+  const auto got = CheckForReplication(config.value().databases);
+  ASSERT_FALSE(got.ok());
+  EXPECT_NE(got.error().message().find("/a and /b have the same file replica (/r)"),
+            std::string::npos)
+      << got.error().message();
+}
+
+TEST(Config, FromArguments) {
+  const auto got = ConfigFromArguments(Env::Real(), "/db", {"file:///r1", "/r2"});
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  ASSERT_EQ(got.value().databases[0].replicas.size(), 2U);
+  EXPECT_EQ(got.value().databases[0].replicas[0].path, "/r1");
+  EXPECT_EQ(got.value().databases[0].replicas[1].path, "/r2");
+  EXPECT_EQ(got.value().databases[0].replicas[1].sync_interval, seconds(1));
+  EXPECT_TRUE(CheckAvailable(got.value()).ok());
+}
+
+TEST(Config, LogLevels) {
+  EXPECT_EQ(ParseLogLevel("trace"), LogLevel::kTrace);
+  EXPECT_EQ(ParseLogLevel("Warning"), LogLevel::kWarn);
+  EXPECT_EQ(ParseLogLevel("ERROR"), LogLevel::kError);
+  EXPECT_EQ(ParseLogLevel(""), LogLevel::kInfo);
+  EXPECT_EQ(ParseLogLevel("loud"), LogLevel::kInfo);
+}
+
+}  // namespace
+}  // namespace litestream::config
