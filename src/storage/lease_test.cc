@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "base/manual_clock.h"
 #include "storage/memory_client.h"
 #include "tests/contract/bodies.h"
 
@@ -21,7 +22,7 @@ class LeaserTest : public ::testing::Test {
   }
   static LeaseOptions Holder(const std::string& name) { return {.owner = name, .instance = name}; }
 
-  contract::StepClock clock_;
+  ManualClock clock_;
   const Context ctx_{std::stop_token(), std::nullopt, clock_};
   MemoryStore store_;
   std::unique_ptr<ReplicaClient> client_ = MakeMemoryClient(store_);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/manual_clock.h"
 #include "storage/memory_client.h"
 #include "tests/contract/bodies.h"
 
@@ -11,7 +12,6 @@ namespace {
 using contract::Id;
 using contract::MakeContent;
 using contract::ReadAll;
-using contract::StepClock;
 
 // What one connection does, counted from its Open.
 struct Connection {
@@ -54,7 +54,7 @@ Error Cut() {
 
 class ResumableSourceTest : public ::testing::Test {
  protected:
-  const StepClock clock_;
+  const ManualClock clock_;
   const Context ctx_{std::stop_token(), std::nullopt, clock_};
 };
 

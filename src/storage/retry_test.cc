@@ -4,12 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include "base/manual_clock.h"
 #include "tests/contract/bodies.h"
 
 namespace litestream {
 namespace {
 
-using contract::StepClock;
 using std::chrono::milliseconds;
 
 TEST(Retry, WhatMayWorkTheNextTime) {
@@ -27,7 +27,7 @@ TEST(Retry, WhatMayWorkTheNextTime) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(ToString(c.code));
-    StepClock clock;
+    ManualClock clock;
     const Context ctx(std::stop_token(), std::nullopt, clock);
     int calls = 0;
     const auto result = Retry(ctx, {.attempts = 3}, [&]() -> Result<void> {
@@ -43,7 +43,7 @@ TEST(Retry, WhatMayWorkTheNextTime) {
 }
 
 TEST(Retry, StopsWhenItWorks) {
-  StepClock clock;
+  ManualClock clock;
   const Context ctx(std::stop_token(), std::nullopt, clock);
   int calls = 0;
   const auto result = Retry(ctx, {}, [&calls]() -> Result<void> {
@@ -65,7 +65,7 @@ TEST(Retry, DelaysDoubleUpToTheLargestWithFullJitter) {
                {1000, milliseconds(1000)}};
   for (const auto& c : cases) {
     SCOPED_TRACE(c.failures);
-    StepClock clock;
+    ManualClock clock;
     std::chrono::nanoseconds sum{0};
     std::chrono::nanoseconds largest{0};
     constexpr int kDraws = 2000;
@@ -82,11 +82,11 @@ TEST(Retry, DelaysDoubleUpToTheLargestWithFullJitter) {
                 static_cast<double>(std::chrono::nanoseconds(c.bound).count()) / 2,
                 static_cast<double>(std::chrono::nanoseconds(c.bound).count()) / 20);
   }
-  EXPECT_EQ(RetryDelay({.first_delay = milliseconds(0)}, 3, StepClock()).count(), 0);
+  EXPECT_EQ(RetryDelay({.first_delay = milliseconds(0)}, 3, ManualClock()).count(), 0);
 }
 
 TEST(Retry, OurOwnEndIsNotRepeated) {
-  StepClock clock;
+  ManualClock clock;
   std::stop_source stop;
   const Context ctx(stop.get_token(), clock.Monotonic() + milliseconds(1), clock);
   int calls = 0;

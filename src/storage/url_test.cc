@@ -3,8 +3,10 @@
 #include <filesystem>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "base/test_dir.h"
+#include "tests/support/golden.h"
 
 namespace litestream {
 namespace {
@@ -70,6 +72,36 @@ TEST(ReplicaUrl, FilePaths) {
     EXPECT_EQ(url.value().path, c.path);
     EXPECT_EQ(url.value().encoded_path, c.encoded);
   }
+}
+
+// The reference shows the path that it made of the URL: "type=file ... path=$TMP/x".
+TEST(ReplicaUrl, FilePathsOfTheReference) {
+  const auto facts = LoadJson(GoldenDir() / "config" / "expected.json");
+  int checked = 0;
+  for (const auto& entry : facts["urls"]) {
+    std::string text = entry["url"];
+    if (!IsReplicaUrl(text) || !entry.contains("replicating_to") ||
+        entry["replicating_to"].empty()) {
+      continue;
+    }
+    const std::string line = entry["replicating_to"][0];
+    const std::string marker = " path=";
+    if (!line.starts_with("type=file ")) continue;
+    SCOPED_TRACE(text);
+    std::string want = line.substr(line.find(marker) + marker.size());
+    const auto expand = [](std::string& where) {
+      if (const auto at = where.find("$TMP"); at != std::string::npos)
+        where.replace(at, 4, "/tmp/x");
+    };
+    expand(text);
+    expand(want);
+    const auto url = ParseReplicaUrl(text);
+    ASSERT_TRUE(url.ok()) << url.error().message();
+    // "." is the directory that the reference ran in, and it shows that.
+    EXPECT_EQ(url.value().encoded_path, text == "file://" ? "." : want);
+    ++checked;
+  }
+  EXPECT_GE(checked, 9);
 }
 
 TEST(ReplicaUrl, Parts) {

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -17,7 +15,6 @@
 
 #include "base/try.h"
 #include "litestream/byte_stream.h"
-#include "litestream/clock.h"
 #include "litestream/replica_client.h"
 
 namespace litestream::contract {
@@ -45,21 +42,6 @@ class TextThenSource final : public ByteSource {
  private:
   TextSource text_;
   std::function<Result<std::size_t>()> at_end_;
-};
-
-// A clock that only moves when told to. Wait moves it, and takes no time.
-class StepClock final : public Clock {
- public:
-  WallTime Now() const override { return WallTime(kStart + now_.load()); }
-  MonoTime Monotonic() const override { return MonoTime(now_.load()); }
-  void Wait(const std::stop_token& stop, std::chrono::nanoseconds duration) const override {
-    if (!stop.stop_requested()) Advance(std::chrono::ceil<std::chrono::milliseconds>(duration));
-  }
-  void Advance(std::chrono::milliseconds by) const { now_ = now_.load() + by; }
-
- private:
-  static constexpr std::chrono::milliseconds kStart{1'767'323'045'678};  // 2026-01-02
-  mutable std::atomic<std::chrono::milliseconds> now_{std::chrono::milliseconds(1)};
 };
 
 // Passes every call on. Tests override what they want to change.

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/manual_clock.h"
 #include "litestream/replica_client.h"
 #include "tests/contract/bodies.h"
 
@@ -80,7 +81,8 @@ class ObjectTest : public ContractTest {
 // Leases on top of them, with a clock that only tests move.
 class LeaseTest : public ObjectTest {
  protected:
-  StepClock clock_;
+  ManualClock clock_{
+      WallTime(std::chrono::milliseconds(1'767'323'045'679))};  // 2026-01-02 03:04:05.679
   const Context at_clock_{std::stop_token(), std::nullopt, clock_};
 };
 

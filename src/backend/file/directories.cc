@@ -1,6 +1,5 @@
 #include "backend/file/directories.h"
 
-#include <algorithm>
 #include <vector>
 
 #include <fmt/core.h>
@@ -15,72 +14,53 @@ std::filesystem::path ParentDirectory(const std::filesystem::path& path) {
   return parent.empty() ? std::filesystem::path(".") : parent;
 }
 
-namespace {
-
-// Reading a directory is needed to sync it, and a stranger above our root may not let us.
-Result<void> SyncIfReadable(Env& env, const std::filesystem::path& directory, bool is_stranger) {
-  auto synced = env.SyncDirectory(directory);
-  if (!synced.ok() && is_stranger && synced.error().Is(ErrorCode::kDenied)) return {};
+Result<void> DirectoryMaker::SyncParentOf(const std::filesystem::path& directory) {
+  auto synced = env_.SyncDirectory(ParentDirectory(directory));
+  // To sync a directory one must be able to read it, and what lies above the root is not ours.
+  const bool below_root = directory.native().size() > root_.native().size();
+  if (!synced.ok() && synced.error().Is(ErrorCode::kDenied) && !below_root) return {};
   return synced;
 }
 
-}  // namespace
-
-// The root's parent, or above that the nearest directory that exists.
-Result<std::filesystem::path> DirectoryMaker::FindTop() {
-  const auto root = env_.Stat(root_);
-  if (root.ok() && root.value().type != FileType::kDirectory) {
-    return Error(ErrorCode::kInvalidArgument, fmt::format("{} is not a directory", root_.string()));
-  }
-  std::filesystem::path top = ParentDirectory(root_);
-  while (!LS_TRY(Exists(env_, top))) {
-    std::filesystem::path parent = ParentDirectory(top);
-    if (parent == top) break;
-    top = std::move(parent);
-  }
-  return top;
-}
-
 Result<void> DirectoryMaker::Ensure(const std::filesystem::path& directory) {
-  std::set<std::filesystem::path> durable;
-  std::optional<std::filesystem::path> top;
-  {
-    MutexLock lock(mu_);
-    if (durable_.contains(directory)) return {};
-    durable = durable_;
-    top = top_;
+  std::vector<std::filesystem::path> missing;
+  std::filesystem::path existing = directory;
+  for (;;) {
+    {
+      MutexLock lock(mu_);
+      if (durable_.contains(existing)) break;
+    }
+    const auto stat = env_.Stat(existing);
+    if (stat.ok()) {
+      if (stat.value().type != FileType::kDirectory) {
+        return Error(ErrorCode::kInvalidArgument,
+                     fmt::format("{} is not a directory", existing.string()));
+      }
+      // One directory at a time is created and synced (below), by all who do it here. So of those
+      // that exist only the lowest can have been left unsynced, by somebody who died or failed.
+      LS_TRY(SyncParentOf(existing));
+      break;
+    }
+    if (!stat.error().Is(ErrorCode::kNotFound)) return stat.error();
+    missing.push_back(existing);
+    std::filesystem::path parent = ParentDirectory(existing);
+    if (parent == existing) return stat.error();
+    existing = std::move(parent);
   }
-  if (!top) {
-    top = LS_TRY(FindTop());
-    MutexLock lock(mu_);
-    if (!top_) top_ = top;
-  }
-
-  // From `directory` up to the first one that is known to last.
-  std::vector<std::filesystem::path> made;
-  for (auto p = directory; p != *top && !durable.contains(p); p = ParentDirectory(p)) {
-    made.push_back(p);
-  }
-  for (auto it = made.rbegin(); it != made.rend(); ++it) {
+  for (auto it = missing.rbegin(); it != missing.rend(); ++it) {
     auto created = env_.CreateDirectory(*it, owner_);
-    if (created.ok() || created.error().Is(ErrorCode::kAlreadyExists)) continue;
-    return std::move(created).error();
-  }
-  const std::filesystem::path root_parent = ParentDirectory(root_);
-  for (const auto& p : made) {
-    const auto parent = ParentDirectory(p);
-    const bool is_stranger = parent == *top || parent == root_parent;
-    LS_TRY(SyncIfReadable(env_, parent, is_stranger));
+    if (!created.ok() && !created.error().Is(ErrorCode::kAlreadyExists)) return created;
+    LS_TRY(SyncParentOf(*it));
   }
   MutexLock lock(mu_);
-  durable_.insert(made.begin(), made.end());
+  durable_.insert(missing.begin(), missing.end());
+  durable_.insert(directory);
   return {};
 }
 
 void DirectoryMaker::Forget() {
   MutexLock lock(mu_);
   durable_.clear();
-  top_.reset();
 }
 
 }  // namespace litestream

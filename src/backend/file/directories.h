@@ -1,8 +1,8 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <set>
+#include <utility>
 
 #include "base/env.h"
 #include "base/sync.h"
@@ -25,16 +25,13 @@ class DirectoryMaker {
   void Forget();
 
  private:
-  Result<std::filesystem::path> FindTop();
+  Result<void> SyncParentOf(const std::filesystem::path& directory);
 
   Env& env_;
   const std::filesystem::path root_;
   const FileOwner owner_;
   Mutex mu_{LockRank::kStorage};
   std::set<std::filesystem::path> durable_ LS_GUARDED_BY(mu_);
-  // The lowest directory that certainly was there before us. Kept after a failure: what was created
-  // but not synced must be synced the next time, though it exists then.
-  std::optional<std::filesystem::path> top_ LS_GUARDED_BY(mu_);
 };
 
 }  // namespace litestream

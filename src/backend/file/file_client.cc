@@ -35,12 +35,6 @@ constexpr std::string_view kLockName = ".litestream.lock";
 constexpr std::chrono::milliseconds kLockPoll{2};
 constexpr std::chrono::seconds kLockWait{10};
 
-// Directories get the mode with x where r is.
-FileOwner DirectoryOwner(FileOwner owner) {
-  owner.mode |= (owner.mode & 0444U) >> 2U;
-  return owner;
-}
-
 // Without "." parts and a slash at the end.
 path CleanRoot(const path& root) {
   path clean = root.lexically_normal();
@@ -127,7 +121,7 @@ class FileClient final : public ReplicaClient {
       : env_(env),
         root_(CleanRoot(options.root)),
         owner_(options.owner),
-        directories_(env, root_, DirectoryOwner(options.owner)) {}
+        directories_(env, root_, options.owner) {}
 
   std::string_view type() const override { return "file"; }
   std::string Describe() const override { return root_.string(); }
@@ -153,6 +147,7 @@ class FileClient final : public ReplicaClient {
   Result<void> CheckRootIsDirectory() const;
   Result<path> PathOfObject(std::string_view name) const;
   void SweepOnce();
+  Result<void> EnsureDirectory(const path& directory);
   Result<std::unique_ptr<TempFile>> CreateTemp(const path& final_path);
   Result<std::unique_ptr<ObjectLock>> LockObjects(const Context& ctx);
 
@@ -259,21 +254,21 @@ void FileClient::SweepOnce() {
   }
 }
 
+Result<void> FileClient::EnsureDirectory(const path& directory) {
+  auto made = directories_.Ensure(directory);
+  if (made.ok()) return {};
+  return ForWrite(std::move(made).error())
+      .Wrap(fmt::format("create replica directory {}", directory.string()));
+}
+
 Result<std::unique_ptr<TempFile>> FileClient::CreateTemp(const path& final_path) {
-  const path directory = ParentDirectory(final_path);
   for (bool again = true;; again = false) {
-    if (auto made = directories_.Ensure(directory); !made.ok()) {
-      return ForWrite(std::move(made).error())
-          .Wrap(fmt::format("create replica directory {}", directory.string()));
-    }
+    LS_TRY(EnsureDirectory(ParentDirectory(final_path)));
     auto temp = TempFile::Create(env_, final_path, owner_);
     if (temp.ok()) return temp;
+    if (!temp.error().Is(ErrorCode::kNotFound) || !again) return ForWrite(std::move(temp).error());
     // Somebody removed the directories that were there a moment ago.
-    if (temp.error().Is(ErrorCode::kNotFound) && again) {
-      directories_.Forget();
-      continue;
-    }
-    return ForWrite(std::move(temp).error());
+    directories_.Forget();
   }
 }
 
@@ -397,8 +392,8 @@ Result<void> FileClient::DeleteAll(const Context& ctx) {
 Result<path> FileClient::PathOfObject(std::string_view name) const {
   const path relative(name);
   const bool plain = !relative.empty() && relative.is_relative() && relative.has_filename() &&
-                     relative == relative.lexically_normal() && *relative.begin() != ".." &&
-                     relative != "." && relative != kLockName;
+                     relative.native() == relative.lexically_normal().native() &&
+                     *relative.begin() != ".." && relative != "." && relative != kLockName;
   if (!plain) {
     return Error(ErrorCode::kInvalidArgument, fmt::format("bad object name \"{}\"", name));
   }
@@ -408,9 +403,15 @@ Result<path> FileClient::PathOfObject(std::string_view name) const {
 Result<std::unique_ptr<ObjectLock>> FileClient::LockObjects(const Context& ctx) {
   const path name = root_ / kLockName;
   const MonoTime give_up = ctx.clock().Monotonic() + kLockWait;
-  for (;;) {
+  for (bool again = true;;) {
+    LS_TRY(EnsureDirectory(root_));
     auto lock = env_.Lock(name, owner_);
     if (lock.ok()) return std::make_unique<ObjectLock>(env_, name, std::move(lock).value());
+    if (lock.error().Is(ErrorCode::kNotFound) && again) {
+      again = false;
+      directories_.Forget();
+      continue;
+    }
     if (!lock.error().Is(ErrorCode::kAlreadyExists)) return ForWrite(std::move(lock).error());
     if (ctx.clock().Monotonic() >= give_up) {
       return Error(ErrorCode::kUnavailable,
@@ -437,10 +438,6 @@ Result<std::string> FileClient::PutObject(const Context& ctx, std::string_view n
                  fmt::format("put {}: it is not what it was expected to be", name));
   };
   SweepOnce();
-  if (auto made = directories_.Ensure(root_); !made.ok()) {
-    return ForWrite(std::move(made).error())
-        .Wrap(fmt::format("create replica directory {}", root_.string()));
-  }
   const auto lock = LS_TRY(LockObjects(ctx), "put {}", name);
   auto current = GetObject(ctx, name);
   if (!current.ok() && !current.error().Is(ErrorCode::kNotFound)) return std::move(current).error();
