@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Makes the inputs that fuzzing starts from, out of the golden data.
+
+Usage: make_corpus.py GOLDEN CORPUS TARGET...
+Writes CORPUS/TARGET/<sha1 of the content>, and leaves what is there.
+"""
+import hashlib
+import json
+import pathlib
+import sys
+
+# Small inputs mutate faster, and libFuzzer makes none longer than the longest seed.
+MAX_BYTES = 17 * 1024
+
+
+def files(golden, pattern):
+    for path in sorted(golden.glob(pattern)):
+        if path.is_file() and path.stat().st_size <= MAX_BYTES:
+            yield path.read_bytes()
+
+
+def edited(data, edit):
+    if edit["op"] == "cut":
+        return data[: edit["length"]]
+    if edit["op"] == "append":
+        more = bytes.fromhex(edit["hex"]) if "hex" in edit else bytes([edit["byte"]]) * edit["count"]
+        return data + more
+    flipped = bytearray(data)
+    flipped[edit["offset"]] ^= edit["mask"]
+    return bytes(flipped)
+
+
+def wal(golden):
+    choices = [bytes([0, 20, 0, 0, 0, 0]), bytes([255, 100, 0, 67, 0, 0]), bytes([3, 0, 2, 0, 1, 0])]
+    for data in files(golden, "wal/*/db-wal"):
+        for choice in choices:
+            yield choice + data
+    base = (golden / "wal/damage/db-wal").read_bytes()
+    for edit in json.loads((golden / "wal/damage/expected.json").read_text())["edits"][::10]:
+        yield choices[0] + edited(base, edit)
+
+
+def names(golden):
+    for path in sorted(golden.glob("replica-file/*/replica/**/*.ltx"))[:50]:
+        yield path.name.encode()
+        yield path.name[:16].encode()
+    for path in sorted(golden.glob("replica-file/*/expected.json")):
+        for case in json.loads(path.read_text()).get("timestamps", []):
+            yield case["timestamp"].encode()
+    for text in ["2000-01-01T0:00:00,123456789+02:30", "0000-01-01T00:00:00.1-24:60", "FFFFffffFFFFffff"]:
+        yield text.encode()
+
+
+def ltx(golden):
+    yield from files(golden, "ltx-files/*/*.ltx")
+    yield from files(golden, "ltx-corrupt/*.ltx")
+
+
+def roundtrip(golden):
+    """What ltx_roundtrip_fuzz.cc describes, with the golden files as the content of pages."""
+    for number, data in enumerate(ltx(golden)):
+        pages = [data[i : i + 100] for i in range(0, min(len(data), 1000), 100)]
+        yield bytes([number % 32]) + b"".join(bytes([number % 7, len(p)]) + p for p in pages)
+
+
+def config(golden):
+    yield from files(golden, "config/*.yml")
+
+
+def urls(golden):
+    text = (golden / "config/expected.json").read_text()
+    for case in json.loads(text).get("urls", []):
+        yield case["url"].encode()
+
+
+SEEDS = {
+    "wal_fuzz": wal,
+    "names_fuzz": names,
+    "ltx_decoder_fuzz": ltx,
+    "ltx_random_access_fuzz": ltx,
+    "ltx_roundtrip_fuzz": roundtrip,
+    "config_fuzz": config,
+    "url_fuzz": urls,
+}
+
+
+def main():
+    golden, corpus = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    if not (golden / "manifest.json").is_file():
+        sys.exit(f"no golden data in {golden}; set LITESTREAM_GOLDEN to its directory")
+    for target in sys.argv[3:]:
+        folder = corpus / target
+        folder.mkdir(parents=True, exist_ok=True)
+        count = 0
+        for seed in SEEDS.get(target, lambda golden: [])(golden):
+            (folder / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
+            count += 1
+        if count == 0:
+            print(f"{target}: no seeds, it starts from nothing", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
