@@ -11,6 +11,7 @@
 #include "format/ltx_frame.h"
 #include "format/ltx_index.h"
 #include "format/ltx_input.h"
+#include "format/ltx_lz4.h"
 #include "format/ltx_page_order.h"
 #include "format/page_sum.h"
 
@@ -104,7 +105,7 @@ Result<std::span<const std::byte>> LtxDecoder::State::ReadBlock(const Context& c
   }
   Consume(kFrameFront);
   const auto block = input.window().first(size);
-  LS_TRY(ExpandLz4Block(block, {page.get(), header.page_size}));
+  LS_TRY(ExpandLtxBlock(block, {page.get(), header.page_size}));
   input.Consume(size);
   return block;
 }

@@ -1,25 +1,21 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 
 #include "litestream/result.h"
 #include "litestream/types.h"
 
 namespace litestream {
 
-// Page number and flags of a frame header; kCorruption if they break a rule.
+// The rules for the front of a page frame, for all who read or write one.
+
+// `first_frame`: a wrong flags word may then be that of an older generation, and the message says
+// so.
 Result<void> CheckLtxFrameHeader(Pgno pgno, std::uint16_t flags, bool first_frame);
-// The size prefix of a block frame.
-Result<void> CheckLtxBlockSize(std::uint32_t size, std::uint32_t page_size);
-
-// Expands an LZ4 block into exactly `page`.
-Result<void> ExpandLz4Block(std::span<const std::byte> block, std::span<std::byte> page);
-
-// Expands the LZ4 frame (.lz4 file format) at the front of `bytes` into exactly `page`; returns the
-// size of the frame. `bytes` is all there can be of it.
-Result<std::size_t> ExpandLz4Frame(std::span<const std::byte> bytes, std::span<std::byte> page);
+// The size prefix.
+Result<void> CheckLtxBlockSize(std::size_t size, std::uint32_t page_size);
+// Expands the payload of a block frame into exactly `page`.
+Result<void> ExpandLtxBlock(std::span<const std::byte> block, std::span<std::byte> page);
 
 }  // namespace litestream

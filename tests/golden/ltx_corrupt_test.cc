@@ -91,16 +91,16 @@ TEST(LtxCorruptGolden, MessagesSayAsMuchAsTheReference) {
       {"block-long", "decode page 0: decompress block: lz4: invalid source"},
       {"data-size-4g", "decode page 0: invalid data size: 4294967295 for a page of 512 bytes"},
       {"data-size-64k", "decode page 0: invalid data size: 65536 for a page of 512 bytes"},
-      {"legacy-header-checksum", "decode page 0: lz4: ERROR_headerChecksum_invalid"},
-      {"legacy-end-mark", "decode page 0: lz4: "},
-      {"legacy-block-size-huge", "decode page 0: lz4: ERROR_maxBlockSize_invalid"},
       {"legacy-flag-1", "decode page 0: invalid data size: "},
       {"index-varint-11-bytes", "close reader: read page index: "},
       {"index-unterminated", "close reader: read page index: "},
-      {"index-bytes-after-terminator", "close reader: read page index: size field says 17 bytes"},
+      {"index-bytes-after-terminator", "close reader: read page index: size field says "},
   };
-  for (const Json& item : ReadJson("expected.json")["cases"]) {
+  const Json all = ReadJson("expected.json");
+  int compared = 0;
+  for (const Json& item : all["cases"]) {
     if (item["verify_error"].is_null()) continue;
+    ++compared;
     const std::string name = item["name"];
     SCOPED_TRACE(name);
     const auto error = Verify(ReadCase(item["file"]));
@@ -110,6 +110,7 @@ TEST(LtxCorruptGolden, MessagesSayAsMuchAsTheReference) {
         found != ours.end() ? found->second : item["verify_error"].get<std::string>();
     EXPECT_EQ(error->message().substr(0, want.size()), want) << error->message();
   }
+  EXPECT_GE(compared, 60);
 }
 
 TEST(LtxCorruptGolden, OlderGenerationsAreNamed) {
@@ -124,7 +125,8 @@ TEST(LtxCorruptGolden, OlderGenerationsAreNamed) {
 
 // An index that the reference cannot fetch is an error; one of a good file is none.
 TEST(LtxCorruptGolden, IndexFromTheEnd) {
-  for (const Json& item : ReadJson("expected.json")["cases"]) {
+  const Json all = ReadJson("expected.json");
+  for (const Json& item : all["cases"]) {
     SCOPED_TRACE(item["name"].get<std::string>());
     const auto file = ReadCase(item["file"]);
     const auto index = ReadIndexFromEnd(file, SIZE_MAX);
@@ -182,7 +184,8 @@ TEST(LtxCorruptGolden, EveryCutFlipAndAppendedByte) {
         const auto error = Verify(edited);
         ASSERT_TRUE(error.has_value());
         EXPECT_EQ(error->message(),
-                  "decode page 0: decompress block: page has 384 bytes, expecting 512");
+                  "decode page 0: decompress block: lz4: invalid source or destination buffer too "
+                  "short (24 bytes do not expand to a page of 512)");
         continue;
       }
       ExpectVerdict(edited, edit);
@@ -191,9 +194,10 @@ TEST(LtxCorruptGolden, EveryCutFlipAndAppendedByte) {
   EXPECT_EQ(edits, 3777U);
 }
 
-// Beyond the golden edits: every possible length, in both directions of thought.
+// Beyond the golden edits: every possible length.
 TEST(LtxCorruptGolden, EveryLengthButTheWholeIsRejected) {
-  for (const Json& base : ReadJson("edits.json")["bases"]) {
+  const Json all = ReadJson("edits.json");
+  for (const Json& base : all["bases"]) {
     SCOPED_TRACE(base["base"].get<std::string>());
     const auto file = ReadCase(base["base"]);
     for (std::size_t length = 0; length < file.size(); ++length) {

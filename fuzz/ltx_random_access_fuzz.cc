@@ -1,0 +1,93 @@
+// Any bytes as a file that is read from its end: tail, index, frames. If the file as a whole is
+// good, the index must give exactly its frames; whatever it is, nothing may lie outside of it.
+// The bytes are also taken as one frame.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "format/ltx_decoder.h"
+#include "format/page_sum.h"
+#include "tests/support/byte_streams.h"
+
+namespace litestream {
+namespace {
+
+void Require(bool condition) {
+  if (!condition) std::abort();
+}
+
+Result<std::vector<LtxIndexEntry>> ReadIndex(std::span<const std::byte> file, std::size_t piece) {
+  auto tail = ParseLtxTail(file, file.size());
+  if (!tail.ok()) return tail.error();
+  LtxIndexReader reader(tail.value().index_offset, tail.value().index_bytes);
+  std::vector<LtxIndexEntry> entries;
+  auto rest = file.subspan(tail.value().index_offset, tail.value().index_bytes);
+  while (!rest.empty()) {
+    const auto part = rest.first(rest.size() < piece ? rest.size() : piece);
+    auto fed = reader.Feed(part, entries);
+    if (!fed.ok()) return fed.error();
+    rest = rest.subspan(part.size());
+  }
+  auto finished = reader.Finish();
+  if (!finished.ok()) return finished.error();
+  return entries;
+}
+
+void ReadFrames(std::span<const std::byte> file, const std::vector<LtxIndexEntry>& index) {
+  std::vector<std::byte> page(512);
+  std::uint32_t last = 0;
+  for (const auto& entry : index) {
+    Require(entry.pgno.value > last);
+    last = entry.pgno.value;
+    Require(entry.size_bytes <= file.size() &&
+            entry.offset_bytes <= file.size() - entry.size_bytes);
+    const auto frame = ParseLtxFrame(file.subspan(entry.offset_bytes, entry.size_bytes), 512);
+    if (frame.ok()) (void)DecodeLtxFrame(frame.value(), page).ok();
+  }
+}
+
+// A file that the stream decoder takes.
+void CompareWithStream(std::span<const std::byte> file, const std::vector<LtxIndexEntry>& index) {
+  const Context ctx = Context::Background();
+  testing::SpanSource source(file);
+  LtxDecoder decoder(source);
+  const auto header = decoder.ReadHeader(ctx);
+  Require(header.ok());
+  std::vector<std::byte> bytes(header.value().page_size);
+  for (const auto& entry : index) {
+    const auto page = decoder.ReadPage(ctx);
+    Require(page.ok() && page.value().has_value());
+    Require(decoder.last_entry() == entry);
+    const auto frame =
+        ParseLtxFrame(file.subspan(entry.offset_bytes, entry.size_bytes), header.value().page_size);
+    Require(frame.ok() && frame.value().size_bytes == entry.size_bytes);
+    Require(DecodeLtxFrame(frame.value(), bytes).ok());
+    Require(PageSum(entry.pgno, bytes) == page.value()->page_sum);
+  }
+  Require(!decoder.ReadPage(ctx).value().has_value());
+}
+
+}  // namespace
+}  // namespace litestream
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace litestream;
+  const auto file = std::as_bytes(std::span(data, size));
+  const auto index = ReadIndex(file, SIZE_MAX);
+  const auto in_pieces = ReadIndex(file, 1);
+  Require(index.ok() == in_pieces.ok());
+  if (index.ok()) {
+    Require(index.value() == in_pieces.value());
+    ReadFrames(file, index.value());
+  }
+  testing::SpanSource source(file);
+  if (VerifyLtx(Context::Background(), source).ok()) {
+    Require(index.ok());
+    CompareWithStream(file, index.value());
+  }
+  std::vector<std::byte> page(512);
+  const auto frame = ParseLtxFrame(file, 512);
+  if (frame.ok()) (void)DecodeLtxFrame(frame.value(), page).ok();
+  return 0;
+}
