@@ -198,6 +198,29 @@ TEST(PoolScheduler, EndingATaskStopsItsContextAndWaits) {
   EXPECT_EQ(entered.Get(), 1);
 }
 
+TEST(PoolScheduler, AStoppedTaskIsNotRunAgain) {
+  const auto scheduler = MakePoolScheduler({.capture_threads = 1, .io_threads = 1});
+  Counter runs;
+  const auto held = std::make_shared<int>(0);
+  const auto task = scheduler->Start(Pool::kCapture, "t", [&runs, held](const Context&) {
+    runs.Add();
+    return NextRun::At(MonoTime());
+  });
+  ASSERT_TRUE(runs.AwaitAtLeast(1));
+  task->Stop();
+  EXPECT_EQ(held.use_count(), 1);
+  const int at_stop = runs.Get();
+  task->Wake();
+  task->Stop();
+  Counter probe;
+  const auto after = scheduler->Start(Pool::kCapture, "probe", [&probe](const Context&) {
+    probe.Add();
+    return NextRun::WhenWoken();
+  });
+  ASSERT_TRUE(probe.AwaitAtLeast(1));
+  EXPECT_EQ(runs.Get(), at_stop);
+}
+
 TEST(PoolScheduler, EndingATaskDestroysItsFunction) {
   const auto scheduler = MakePoolScheduler({.capture_threads = 2, .io_threads = 1});
   for (int i = 0; i < 200; ++i) {

@@ -22,11 +22,11 @@ class SeededScheduler::Handle final : public Task {
   Handle(SeededScheduler& scheduler, std::shared_ptr<Job> job)
       : scheduler_(scheduler), job_(std::move(job)) {}
   ~Handle() override { Handle::Stop(); }
+  void Wake() override { scheduler_.Wake(*job_); }
   void Stop() override {
     job_->stop.request_stop();
-    scheduler_.End(*job_);
+    if (scheduler_.End(*job_)) job_->function = nullptr;
   }
-  void Wake() override { scheduler_.Wake(*job_); }
 
  private:
   SeededScheduler& scheduler_;
@@ -49,9 +49,10 @@ void SeededScheduler::Wake(Job& job) {
   job.ready = true;
 }
 
-void SeededScheduler::End(Job& job) {
+bool SeededScheduler::End(Job& job) {
   MutexLock lock(mu_);
   std::erase_if(jobs_, [&job](const auto& j) { return j.get() == &job; });
+  return !job.running;
 }
 
 std::shared_ptr<SeededScheduler::Job> SeededScheduler::Pick() {

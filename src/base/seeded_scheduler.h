@@ -43,7 +43,8 @@ class SeededScheduler final : public Scheduler {
 
   std::shared_ptr<Job> Pick();
   void Wake(Job& job);
-  void End(Job& job);
+  // False if it is running, which is then our caller.
+  bool End(Job& job);
 
   ManualClock& clock_;
   Mutex mu_{LockRank::kScheduler};

@@ -46,6 +46,17 @@ TEST_F(SeededSchedulerTest, AWakeDuringARunCausesAnother) {
   EXPECT_EQ(scheduler_.RunUntilIdle(), 2U);
 }
 
+TEST_F(SeededSchedulerTest, AStoppedTaskIsNotRunAgain) {
+  auto held = std::make_shared<int>(0);
+  const auto task = Start([held](const Context&) { return NextRun::At({}); });
+  EXPECT_TRUE(scheduler_.RunOne());
+  task->Stop();
+  EXPECT_EQ(held.use_count(), 1);
+  task->Wake();
+  task->Stop();
+  EXPECT_FALSE(scheduler_.RunOne());
+}
+
 TEST_F(SeededSchedulerTest, TheClockJumpsFromTimerToTimer) {
   const MonoTime start = clock_.Monotonic();
   std::string trace;
