@@ -114,8 +114,6 @@ class IndependentReaderTest(unittest.TestCase):
                             self.box.path(f"journal{page_size}"))
         tool = lab.Litestream(self.box, self.binary)
         self.box.path("config.yml").write_text(
-            "levels: [{interval: 1s}, {interval: 3s}]\n"
-            "snapshot: {interval: 2s, retention: 1h}\nl0-retention: 1h\n"
             f"dbs: [{{path: {writer.database}, monitor-interval: 20ms,\n"
             f"  replica: {{path: {replica}, sync-interval: 20ms}}}}]\n")
         shape = {"page_size": page_size, "auto_vacuum": vacuum}

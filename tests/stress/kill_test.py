@@ -4,8 +4,8 @@
 After each episode of some twenty kills: the newest state equals the source byte for byte; every
 TXID that can be restored passes SQLite's integrity check and is a state that the writer committed,
 in order; `litestream verify` agrees; no temporary file is left. Episodes differ in how the
-application treats its log, in page size and vacuum, in the cadence of compaction and retention, and
-in what happens while the replicator is down: the writer goes on, closes the database, or is killed.
+application treats its log, in page size and vacuum, in the replicator's cadence, and in what
+happens while the replicator is down: the writer goes on, closes the database, or is killed.
 
 Moments and episodes come from the seed, which is printed; the processes themselves run freely.
 """
@@ -39,11 +39,11 @@ EPISODES = (
     Episode("large commits, every kind of checkpoint, a log cut short",
             {"autocheckpoint": 0, "large_every": 120, "large_bytes": 2 << 20,
              "checkpoint_every": 40, "checkpoint_mode": "cycle", "journal_size_limit": 0,
-             "keep_bytes": 4 << 20}, {"l0_retention": "1s"}),
+             "keep_bytes": 4 << 20}, {"checkpoint_pages": 1000}),
     Episode("long readers, slow cadence",
             {"autocheckpoint": 200, "reader_every": 90, "reader_seconds": 0.5,
              "auto_vacuum": "full", "keep_bytes": 1 << 20},
-            {"monitor": "300ms", "sync": "700ms", "level1": "2s"}),
+            {"monitor": "300ms", "sync": "700ms"}),
 )
 
 

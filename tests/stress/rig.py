@@ -7,18 +7,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 import lab  # noqa: E402
 
 CONFIG = """\
-levels:
-  - interval: {level1}
-  - interval: {level2}
-snapshot: {{interval: {snapshot}, retention: 1h}}
-l0-retention: {l0_retention}
-l0-retention-check-interval: 500ms
 shutdown-sync-timeout: 20s
 dbs:
   - path: {database}
     monitor-interval: {monitor}
     checkpoint-interval: 2s
-    min-checkpoint-page-count: 100
+    min-checkpoint-page-count: {checkpoint_pages}
     replica: {{path: {replica}, sync-interval: {sync}}}
 """
 CHECKERS = 2
@@ -43,8 +37,7 @@ class Rig:
         return self.writer.database
 
     def write_config(self, **values):
-        defaults = {"level1": "1s", "level2": "5s", "snapshot": "7s", "l0_retention": "1h",
-                    "monitor": "50ms", "sync": "50ms"}
+        defaults = {"monitor": "50ms", "sync": "50ms", "checkpoint_pages": 100}
         self.config.write_text(CONFIG.format(database=self.database, replica=self.replica,
                                              **{**defaults, **values}))
 

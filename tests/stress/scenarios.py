@@ -30,7 +30,7 @@ def vacuum(one):
 
 def shrink(one):
     """The file shrinks with every delete, and grows again."""
-    one.write_config(level1="500ms", level2="1500ms")
+    one.write_config()
     replicator = one.start_replicator()
     one.writer.run(count=4000, rate=1000, auto_vacuum="full", shrink_every=100, large_every=170,
                    large_bytes=2 << 20, autocheckpoint=100)
@@ -39,7 +39,7 @@ def shrink(one):
 
 def large_pages(one):
     """64 KiB pages, above 1 GiB: the lock page lies in the middle and is never stored."""
-    one.write_config(monitor="1s", sync="1s", level1="30s", level2="5m", snapshot="24h")
+    one.write_config(monitor="1s", sync="1s", checkpoint_pages=1000)
     one.writer.run(fill_bytes=GIB + (48 << 20), count=1, page_size=65536, keep_bytes=2 * GIB)
     lab.require(one.database.stat().st_size > GIB + (32 << 20), "the database is too small")
     replicator = one.start_replicator()
