@@ -1,0 +1,346 @@
+// The program as a process: signals, the program beside it, exit codes, several replicas.
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/support/golden.h"
+#include "tests/support/sqlite_app.h"
+#include "tests/support/temp_dir.h"
+
+namespace litestream {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::chrono::seconds kPatience{60};  // For what takes a moment on an idle machine.
+
+// A running litestream. Its stdin and stdout are pipes; stderr goes where stdout goes.
+class Process {
+ public:
+  explicit Process(const std::vector<std::string>& arguments) {
+    int in[2];
+    int out[2];
+    if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0) ADD_FAILURE() << "pipe";
+    std::vector<std::string> words = {LITESTREAM_BINARY};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(in[0], 0);
+      ::dup2(out[1], 1);
+      ::dup2(out[1], 2);
+      ::execv(LITESTREAM_BINARY, argv.data());
+      ::_exit(126);
+    }
+    ::close(in[0]);
+    ::close(out[1]);
+    in_ = in[1];
+    out_ = out[0];
+  }
+  ~Process() {
+    CloseInput();
+    CloseOutput();
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      ::waitpid(pid_, nullptr, 0);
+    }
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // Reads its output until the text appears.
+  bool WaitFor(const std::string& text) {
+    while (output_.find(text, seen_) == std::string::npos) {
+      if (!ReadMore()) {
+        ADD_FAILURE() << "no \"" << text << "\" in:\n" << output_;
+        return false;
+      }
+    }
+    seen_ = output_.find(text, seen_) + text.size();
+    return true;
+  }
+  void Write(const std::string& text) {
+    EXPECT_EQ(::write(in_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  void CloseInput() {
+    if (in_ >= 0) ::close(in_);
+    in_ = -1;
+  }
+  void CloseOutput() {
+    if (out_ >= 0) ::close(out_);
+    out_ = -1;
+  }
+  void Signal(int signal) const { EXPECT_EQ(::kill(pid_, signal), 0); }
+  // Reads the rest of its output and waits for its end: the exit code, or 1000 + signal.
+  int Wait() {
+    while (out_ >= 0 && ReadMore()) {
+    }
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid_, &status, 0), pid_);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+  const std::string& output() const { return output_; }
+
+ private:
+  bool ReadMore() {
+    pollfd ready = {.fd = out_, .events = POLLIN};
+    constexpr int kTimeout = static_cast<int>(std::chrono::milliseconds(kPatience).count());
+    if (::poll(&ready, 1, kTimeout) <= 0) return false;
+    char buffer[4096];
+    const ssize_t got = ::read(out_, buffer, sizeof buffer);
+    if (got <= 0) return false;
+    output_.append(buffer, static_cast<std::size_t>(got));
+    return true;
+  }
+
+  pid_t pid_ = -1;
+  int in_ = -1;
+  int out_ = -1;
+  std::string output_;
+  std::size_t seen_ = 0;
+};
+
+class CliProcessTest : public ::testing::Test {
+ protected:
+  CliProcessTest() : app_(Path("db")) { app_.Exec("CREATE TABLE t (x)"); }
+
+  std::string Path(const std::string& name) const { return (dir_.path() / name).string(); }
+  std::string Url(const std::string& name) const { return "file://" + Path(name); }
+  static int Run(const std::vector<std::string>& arguments, std::string* output = nullptr) {
+    Process process(arguments);
+    process.CloseInput();
+    const int code = process.Wait();
+    if (output != nullptr) *output = process.output();
+    return code;
+  }
+  // Rows of t in the newest state of a replica.
+  std::int64_t Restored(const std::string& replica) {
+    const std::string out = Path("restored-" + std::to_string(++restores_));
+    EXPECT_EQ(Run({"restore", "-o", out, Url(replica)}), 0);
+    SqliteApp copy(out);
+    return copy.Int("SELECT count(*) FROM t");
+  }
+  void WriteFile(const std::string& name, const std::string& text) const {
+    WriteWholeFile(dir_.path() / name, std::as_bytes(std::span(text.data(), text.size())));
+  }
+
+  TempDir dir_;
+  SqliteApp app_;
+  int restores_ = 0;
+};
+
+TEST_F(CliProcessTest, ASignalCapturesTheLastCommit) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    SCOPED_TRACE(signal);
+    Process process({"replicate", Path("db"), Url("r")});
+    ASSERT_TRUE(process.WaitFor("ltx file uploaded"));
+    app_.Exec("INSERT INTO t VALUES (1)");
+    process.Signal(signal);
+    EXPECT_EQ(process.Wait(), 0) << process.output();
+    EXPECT_NE(process.output().find(signal == SIGINT ? "signal=interrupt" : "signal=terminated"),
+              std::string::npos)
+        << process.output();
+    EXPECT_NE(process.output().find("litestream shut down"), std::string::npos);
+    EXPECT_EQ(Restored("r"), app_.Int("SELECT count(*) FROM t"));
+    fs::remove_all(Path("r"));
+    fs::remove_all(Path(".db-litestream"));
+  }
+}
+
+TEST_F(CliProcessTest, ExitCodeOfTheProgramBeside) {
+  const struct {
+    std::vector<std::string> arguments;
+    int code;
+    const char* says;
+  } cases[] = {
+      {{"replicate", "-exec", "true", Path("db"), Url("r")}, 0, "subprocess exited"},
+      {{"replicate", "-exec", "sh -c 'exit 7'", Path("db"), Url("r")}, 7, "Error: exit status 7"},
+      {{"replicate", "-exec", "sh -c 'kill -KILL $$'", Path("db"), Url("r")},
+       137,
+       "Error: signal: signal 9"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.says);
+    std::string output;
+    EXPECT_EQ(Run(c.arguments, &output), c.code) << output;
+    EXPECT_NE(output.find(c.says), std::string::npos) << output;
+    EXPECT_NE(output.find("litestream shut down"), std::string::npos) << output;
+  }
+}
+
+TEST_F(CliProcessTest, RunTakesTheWordsAsTheyAre) {
+  WriteFile("c.yml",
+            "dbs:\n  - path: " + Path("db") + "\n    replica: {path: " + Path("r") + "}\n");
+  std::string output;
+  EXPECT_EQ(Run({"run", "-config", Path("c.yml"), "--", "sh", "-c", "echo \"[$1]\"; exit 5", "sh",
+                 "a  'b' ; c"},
+                &output),
+            5);
+  EXPECT_NE(output.find("[a  'b' ; c]"), std::string::npos) << output;
+}
+
+TEST_F(CliProcessTest, TheProgramKeepsStdin) {
+  Process process({"replicate", "-exec", "cat", Path("db"), Url("r")});
+  process.Write("through\n");
+  EXPECT_TRUE(process.WaitFor("through\n"));
+  process.CloseInput();
+  EXPECT_EQ(process.Wait(), 0);
+}
+
+TEST_F(CliProcessTest, TheProgramGetsTheSignalAndIsWaitedFor) {
+  const struct {
+    const char* script;
+    int code;
+  } cases[] = {
+      {"trap 'echo stopping; exit 0' TERM; echo ready; while :; do read x || sleep 0.01; done", 0},
+      {"trap 'echo stopping; exit 3' TERM; echo ready; while :; do read x || sleep 0.01; done", 3},
+      {"echo ready; exec cat", 0},  // Ends by the signal.
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.script);
+    Process process(
+        {"replicate", "-exec", std::string("sh -c \"") + c.script + "\"", Path("db"), Url("r")});
+    ASSERT_TRUE(process.WaitFor("ready"));
+    app_.Exec("INSERT INTO t VALUES (1)");
+    process.Signal(SIGTERM);
+    EXPECT_EQ(process.Wait(), c.code) << process.output();
+    EXPECT_NE(process.output().find("waiting for exec process to close"), std::string::npos);
+    EXPECT_EQ(Restored("r"), app_.Int("SELECT count(*) FROM t")) << "closed with a last sync";
+  }
+}
+
+TEST_F(CliProcessTest, TheProgramEndsWhenWeAreKilled) {
+  Process process({"replicate", "-exec",
+                   "sh -c \"trap 'echo told; exit' TERM; echo ready; while :; do read x || sleep "
+                   "0.01; done\"",
+                   Path("db"), Url("r")});
+  ASSERT_TRUE(process.WaitFor("ready"));
+  process.Signal(SIGKILL);
+  EXPECT_TRUE(process.WaitFor("told"));
+  EXPECT_EQ(process.Wait(), 1000 + SIGKILL);
+}
+
+TEST_F(CliProcessTest, AClosedStdoutDoesNotEndTheReplication) {
+  Process process({"replicate", Path("db"), Url("r")});
+  ASSERT_TRUE(process.WaitFor("ltx file uploaded"));
+  process.CloseOutput();
+  app_.Exec("INSERT INTO t VALUES (1)");
+  process.Signal(SIGTERM);
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_EQ(Restored("r"), 1);
+}
+
+TEST_F(CliProcessTest, ResetRefusesWhileItRuns) {
+  Process process({"replicate", Path("db"), Url("r")});
+  ASSERT_TRUE(process.WaitFor("ltx file uploaded"));
+  std::string output;
+  EXPECT_EQ(Run({"reset", Path("db")}, &output), 1);
+  EXPECT_NE(output.find("a running litestream replicates"), std::string::npos) << output;
+  EXPECT_TRUE(fs::exists(Path(".db-litestream/ltx/0")));
+  process.Signal(SIGTERM);
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_EQ(Run({"reset", Path("db")}), 0);
+  EXPECT_FALSE(fs::exists(Path(".db-litestream/ltx")));
+  EXPECT_FALSE(fs::exists(Path(".db-litestream/pages.sum")));
+  app_.Exec("INSERT INTO t VALUES (1)");
+  EXPECT_EQ(Run({"replicate", "-once", Path("db"), Url("r")}), 0);
+  EXPECT_EQ(Restored("r"), 1);
+}
+
+TEST_F(CliProcessTest, SeveralReplicas) {
+  const std::string head = "dbs:\n  - path: " + Path("db") + "\n    replicas:\n";
+  const std::string first = "      - {path: " + Path("r1") + ", name: first}\n";
+  const std::string second = "      - {url: '" + Url("r2") + "', name: second}\n";
+  WriteFile("both.yml", head + first + second);
+  WriteFile("second.yml", head + second);
+  ASSERT_EQ(Run({"replicate", "-once", "-config", Path("both.yml")}), 0);
+  EXPECT_EQ(Restored("r1"), 0);
+  EXPECT_EQ(Restored("r2"), 0);
+  app_.Exec("INSERT INTO t VALUES (1)");
+  ASSERT_EQ(Run({"replicate", "-once", "-config", Path("second.yml")}), 0);
+
+  const auto rows = [&](const std::vector<std::string>& more) {
+    const std::string out = Path("out");
+    fs::remove(out);
+    std::vector<std::string> arguments = {"restore", "-config", Path("both.yml"), "-o", out};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    arguments.push_back(Path("db"));
+    EXPECT_EQ(Run(arguments), 0);
+    SqliteApp copy(out);
+    return copy.Int("SELECT count(*) FROM t");
+  };
+  EXPECT_EQ(rows({}), 1) << "the one that reaches furthest";
+  EXPECT_EQ(rows({"-replica", "first"}), 0);
+  EXPECT_EQ(rows({"-replica", "second"}), 1);
+  std::string output;
+  EXPECT_EQ(Run({"restore", "-config", Path("both.yml"), "-replica", "third", Path("db")}, &output),
+            1);
+  EXPECT_NE(output.find("there is first, second"), std::string::npos) << output;
+
+  EXPECT_EQ(Run({"ltx", "-config", Path("both.yml"), Path("db")}, &output), 0);
+  EXPECT_NE(output.find("  replica\n"), std::string::npos) << output;
+  EXPECT_NE(output.find("Z  second\n"), std::string::npos) << output;
+  EXPECT_EQ(Run({"verify", "-json", "-config", Path("both.yml"), Path("db")}, &output), 0);
+  const json report = json::parse(output);
+  ASSERT_EQ(report.size(), 2U);
+  EXPECT_EQ(report[1].at("replica"), "second");
+  EXPECT_EQ(report[1].at("verdict"), "proven");
+}
+
+TEST_F(CliProcessTest, VerifyFindsADamagedFile) {
+  app_.Exec("INSERT INTO t VALUES (randomblob(10000))");
+  ASSERT_EQ(Run({"replicate", "-once", Path("db"), Url("r")}), 0);
+  std::string output;
+  EXPECT_EQ(Run({"verify", Url("r")}, &output), 0);
+  EXPECT_NE(output.find("verdict: proven"), std::string::npos) << output;
+  ApplyVariant(Path("r"), json::parse(R"({"flip": {"ltx/0/0000000000000001-0000000000000001.ltx":
+                                                   [300, 1]}})"));
+  EXPECT_EQ(Run({"verify", Url("r")}, &output), 1);
+  EXPECT_NE(output.find("verdict: broken"), std::string::npos) << output;
+  EXPECT_NE(output.find("problem: level 0 0000000000000001-0000000000000001.ltx: "),
+            std::string::npos)
+      << output;
+  EXPECT_EQ(Run({"verify", Url("nothing")}, &output), 1);
+}
+
+TEST_F(CliProcessTest, RefusedBeforeAnythingStarts) {
+  const std::string database =
+      "dbs:\n  - path: " + Path("db") + "\n    replica: {path: " + Path("r") + "}\n";
+  const struct {
+    const char* why;
+    std::string text;
+    const char* says;
+  } cases[] = {
+      {"unknown key", "dbbs: []\n" + database,
+       "c.yml:1: unknown key \"dbbs\"; did you mean \"dbs\""},
+      {"not in this build", "addr: ':9090'\n" + database, "c.yml:1: addr is not available"},
+      {"nothing to do", "dbs: []\n", "no databases specified in configuration"},
+      {"one replica for two",
+       database + "  - path: " + Path("db2") + "\n    replica: {path: " + Path("r") + "}\n",
+       "have the same file replica"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.why);
+    WriteFile("c.yml", c.text);
+    std::string output;
+    EXPECT_EQ(Run({"replicate", "-config", Path("c.yml")}, &output), 1);
+    EXPECT_NE(output.find(c.says), std::string::npos) << output;
+    EXPECT_FALSE(fs::exists(Path("r")));
+    EXPECT_FALSE(fs::exists(Path(".db-litestream")));
+  }
+}
+
+}  // namespace
+}  // namespace litestream
