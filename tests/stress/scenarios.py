@@ -13,7 +13,7 @@ GIB = 1 << 30
 def small(one):
     """A hundred thousand small transactions, as fast as they go."""
     one.write_config(monitor="200ms", sync="200ms")
-    replicator = one.start_replicator()
+    replicator = start(one)
     summary = one.writer.run(count=100_000, keep_bytes=4 << 20)
     lab.require(summary["commits"] == 100_000, "the writer stopped early")
     end(one, replicator, sample=60)
@@ -22,8 +22,8 @@ def small(one):
 def vacuum(one):
     """VACUUM rewrites every page, between transactions and checkpoints of the application."""
     one.write_config()
-    replicator = one.start_replicator()
-    one.writer.run(count=3000, rate=1000, page_size=1024, vacuum_every=200, shrink_every=450,
+    replicator = start(one, page_size=1024)
+    one.writer.run(count=3000, rate=1000, vacuum_every=200, shrink_every=450,
                    large_every=300, large_bytes=3 << 20, keep_bytes=8 << 20)
     end(one, replicator, sample=60)
 
@@ -31,8 +31,8 @@ def vacuum(one):
 def shrink(one):
     """The file shrinks with every delete, and grows again."""
     one.write_config()
-    replicator = one.start_replicator()
-    one.writer.run(count=4000, rate=1000, auto_vacuum="full", shrink_every=100, large_every=170,
+    replicator = start(one, auto_vacuum="full")
+    one.writer.run(count=4000, rate=1000, shrink_every=100, large_every=170,
                    large_bytes=2 << 20, autocheckpoint=100)
     end(one, replicator, sample=60)
 
@@ -42,9 +42,17 @@ def large_pages(one):
     one.write_config(monitor="1s", sync="1s", checkpoint_pages=1000)
     one.writer.run(fill_bytes=GIB + (48 << 20), count=1, page_size=65536, keep_bytes=2 * GIB)
     lab.require(one.database.stat().st_size > GIB + (32 << 20), "the database is too small")
-    replicator = one.start_replicator()
+    replicator = start(one)
     one.writer.run(count=600, rate=200, large_every=150, keep_bytes=2 * GIB)
     end(one, replicator, sample=2)
+
+
+def start(one, **options):
+    """The first commit makes the tables, so that every TXID has them."""
+    one.writer.run(count=1, **options)
+    replicator = one.start_replicator()
+    lab.wait_for("the first file", lambda: lab.replica_files(one.replica), 120)
+    return replicator
 
 
 def end(one, replicator, sample):
