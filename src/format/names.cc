@@ -28,8 +28,10 @@ std::optional<std::uint64_t> ParseHex(std::string_view text, bool upper_allowed)
   return value;
 }
 
+// The fields of a time in UTC, in the Gregorian calendar; year 0 is 1 BC. A header can hold times
+// that std::chrono::year cannot.
 struct CivilTime {
-  int year = 0;
+  std::int64_t year = 0;
   unsigned month = 0;
   unsigned day = 0;
   std::int64_t hour = 0;
@@ -38,12 +40,18 @@ struct CivilTime {
   std::int64_t millisecond = 0;
 };
 
+// 400 years.
+constexpr std::chrono::days kCycle{146'097};
+
 CivilTime ToCivil(WallTime time) {
-  using std::chrono::floor;
-  const auto day = floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::int64_t ms = (time - day).count();
-  return {.year = static_cast<int>(date.year()),
+  const auto since_epoch = std::chrono::floor<std::chrono::days>(time).time_since_epoch();
+  // The same day of the calendar in 1970 to 2369.
+  std::int64_t cycles = since_epoch / kCycle;
+  if (since_epoch % kCycle < std::chrono::days(0)) --cycles;
+  const std::chrono::year_month_day date{std::chrono::sys_days(since_epoch - cycles * kCycle)};
+  const std::int64_t ms = (time.time_since_epoch() % std::chrono::days(1) + std::chrono::days(1)) %
+                          std::chrono::days(1) / std::chrono::milliseconds(1);
+  return {.year = cycles * 400 + static_cast<int>(date.year()),
           .month = static_cast<unsigned>(date.month()),
           .day = static_cast<unsigned>(date.day()),
           .hour = ms / 3'600'000,
@@ -53,8 +61,8 @@ CivilTime ToCivil(WallTime time) {
 }
 
 std::string FormatToSeconds(const CivilTime& t) {
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", t.year, t.month, t.day, t.hour,
-                     t.minute, t.second);
+  return fmt::format("{}{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", t.year < 0 ? "-" : "",
+                     t.year < 0 ? -t.year : t.year, t.month, t.day, t.hour, t.minute, t.second);
 }
 
 // Reads a timestamp from front to back.

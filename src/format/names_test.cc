@@ -162,6 +162,23 @@ TEST(Names, FormatTimestamps) {
   }
 }
 
+// What a header can hold, and the parser cannot read.
+TEST(Names, FormatTimestampsOfAnyYear) {
+  const struct {
+    std::int64_t ms;
+    const char* want;
+  } cases[] = {
+      {253402300800000, "10000-01-01T00:00:00Z"},
+      {-62167219200001, "-0001-12-31T23:59:59.999Z"},
+      {INT64_MAX, "292278994-08-17T07:12:55.807Z"},
+      {INT64_MIN, "-292275055-05-16T16:47:04.192Z"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(FormatTimestamp(AtMs(c.ms)), c.want);
+    EXPECT_FALSE(ParseTimestamp(c.want).ok()) << c.want;
+  }
+}
+
 TEST(Names, ParseTimestamp) {
   const struct {
     const char* text;

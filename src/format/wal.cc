@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -11,37 +13,63 @@
 namespace litestream {
 namespace {
 
+constexpr std::size_t kChecksumUnitSize = 8;
+
+// Each sum waits for the other; in this order a unit costs two additions one after the other, and
+// not four.
 template <bool kBigEndian>
-WalChecksum Continue(WalChecksum seed, const std::byte* p, std::size_t size) {
+void AddUnit(std::uint32_t& s0, std::uint32_t& s1, const std::byte* p) {
+  s0 += kBigEndian ? LoadBe32(p) : LoadLe32(p);
+  s0 += s1;
+  s1 += kBigEndian ? LoadBe32(p + 4) : LoadLe32(p + 4);
+  s1 += s0;
+}
+
+template <bool kBigEndian>
+WalChecksum Continue(WalChecksum seed, std::span<const std::byte> bytes) {
   std::uint32_t s0 = seed[0];
   std::uint32_t s1 = seed[1];
-  for (const std::byte* end = p + size; p != end; p += 8) {
-    s0 += (kBigEndian ? LoadBe32(p) : LoadLe32(p)) + s1;
-    s1 += (kBigEndian ? LoadBe32(p + 4) : LoadLe32(p + 4)) + s0;
+  const std::byte* p = bytes.data();
+  std::size_t units = bytes.size() / kChecksumUnitSize;
+  for (; units >= 4; units -= 4, p += 4 * kChecksumUnitSize) {
+    AddUnit<kBigEndian>(s0, s1, p);
+    AddUnit<kBigEndian>(s0, s1, p + kChecksumUnitSize);
+    AddUnit<kBigEndian>(s0, s1, p + 2 * kChecksumUnitSize);
+    AddUnit<kBigEndian>(s0, s1, p + 3 * kChecksumUnitSize);
   }
+  for (; units > 0; --units, p += kChecksumUnitSize) AddUnit<kBigEndian>(s0, s1, p);
   return {s0, s1};
 }
 
-// Keeps the last of the entries of each page, in page order.
-void KeepNewest(std::vector<WalPageEntry>& entries, std::size_t count) {
-  const auto first = entries.begin();
-  const auto last = first + static_cast<std::ptrdiff_t>(count);
-  std::ranges::stable_sort(first, last, {}, &WalPageEntry::pgno);
-  auto out = first;
-  for (auto it = first; it != last; ++it) {
-    const bool newer_follows = it + 1 != last && (it + 1)->pgno == it->pgno;
-    if (!newer_follows) *out++ = *it;
+// WalScanner::entries_.
+constexpr std::uint64_t MakeEntry(Pgno pgno, std::uint64_t frame_index) {
+  return std::uint64_t{pgno.value} << 32 | frame_index;
+}
+constexpr std::uint32_t EntryPgno(std::uint64_t entry) {
+  return static_cast<std::uint32_t>(entry >> 32);
+}
+constexpr std::uint32_t EntryFrame(std::uint64_t entry) {
+  return static_cast<std::uint32_t>(entry);
+}
+
+// Sorts by page and keeps the newest version of each.
+void KeepNewest(std::vector<std::uint64_t>& entries) {
+  // SQLite writes the pages of a transaction in ascending order; a large one needs no sorting.
+  if (!std::ranges::is_sorted(entries)) std::ranges::sort(entries);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const bool newer_follows =
+        i + 1 < entries.size() && EntryPgno(entries[i + 1]) == EntryPgno(entries[i]);
+    if (!newer_follows) entries[kept++] = entries[i];
   }
-  entries.erase(out, last);
+  entries.resize(kept);
 }
 
 }  // namespace
 
 WalChecksum ContinueWalChecksum(WalChecksum seed, std::span<const std::byte> bytes,
                                 bool big_endian) {
-  const std::size_t size = bytes.size() & ~std::size_t{7};
-  return big_endian ? Continue<true>(seed, bytes.data(), size)
-                    : Continue<false>(seed, bytes.data(), size);
+  return big_endian ? Continue<true>(seed, bytes) : Continue<false>(seed, bytes);
 }
 
 Result<std::optional<WalHeader>> ParseWalHeader(std::span<const std::byte> bytes) {
@@ -102,7 +130,8 @@ WalScanner::WalScanner(const WalHeader& header, const WalSalts& salts, const Wal
       big_endian_(header.big_endian_checksums),
       page_size_(header.page_size),
       start_offset_(start.offset_bytes),
-      end_offset_(end_offset),
+      end_offset_(std::min(end_offset,
+                           WalSizeOf(std::numeric_limits<std::uint32_t>::max(), header.page_size))),
       limit_bytes_(limit_bytes),
       valid_(start),
       committed_(start) {
@@ -121,6 +150,7 @@ std::size_t WalScanner::Feed(std::span<const std::byte> bytes) {
       used += frame_size;
       continue;
     }
+    if (partial_.capacity() < frame_size) partial_.reserve(frame_size);
     const std::size_t take = std::min(frame_size - partial_.size(), left);
     partial_.insert(partial_.end(), bytes.begin() + static_cast<std::ptrdiff_t>(used),
                     bytes.begin() + static_cast<std::ptrdiff_t>(used + take));
@@ -148,19 +178,18 @@ void WalScanner::TakeFrame(const std::byte* frame) {
     stop_ = Stop::kChecksum;
     return;
   }
-  entries_.push_back({header.pgno, valid_.offset_bytes});
+  entries_.push_back(MakeEntry(header.pgno, valid_frames_));
   valid_ = {valid_.offset_bytes + frame_size, checksum};
   ++valid_frames_;
   if (header.commit_pages != 0) {
     committed_ = valid_;
     commit_pages_ = header.commit_pages;
     committed_frames_ = valid_frames_;
-    committed_entries_ = entries_.size();
     if (entries_.size() >= compact_at_) {
-      KeepNewest(entries_, entries_.size());
-      committed_entries_ = entries_.size();
+      KeepNewest(entries_);
       compact_at_ = std::max(kMinEntriesToCompact, 2 * entries_.size());
     }
+    committed_entries_ = entries_.size();
     if (limit_bytes_ != 0 && valid_.offset_bytes - start_offset_ >= limit_bytes_) {
       stop_ = Stop::kLimit;
       return;
@@ -172,11 +201,17 @@ void WalScanner::TakeFrame(const std::byte* frame) {
 std::vector<WalPageEntry> WalScanner::TakePageMap() {
   // Without what was left uncommitted (R1), and without pages that the database no longer has
   // because it shrank (R10).
-  entries_.resize(committed_entries_);
-  KeepNewest(entries_, entries_.size());
-  while (!entries_.empty() && entries_.back().pgno.value > commit_pages_) entries_.pop_back();
-  committed_entries_ = 0;
-  return std::move(entries_);
+  std::vector<std::uint64_t> entries = std::exchange(entries_, {});
+  entries.resize(std::exchange(committed_entries_, 0));
+  KeepNewest(entries);
+  while (!entries.empty() && EntryPgno(entries.back()) > commit_pages_) entries.pop_back();
+  std::vector<WalPageEntry> pages;
+  pages.reserve(entries.size());
+  for (const std::uint64_t entry : entries) {
+    pages.push_back({.pgno = Pgno{EntryPgno(entry)},
+                     .frame_offset = start_offset_ + EntryFrame(entry) * WalFrameSize(page_size_)});
+  }
+  return pages;
 }
 
 WalSaltScan::WalSaltScan(std::uint32_t page_size, const std::optional<WalSalts>& until)
@@ -193,7 +228,7 @@ bool WalSaltScan::Feed(std::span<const std::byte> bytes) {
       if (position_ < kWalFrameHeaderSize) break;
       const WalSalts salts = ParseWalFrameHeader(header_).salts;
       if (std::ranges::find(found_, salts) == found_.end()) found_.push_back(salts);
-      done_ = until_ == salts;
+      done_ = until_ == salts || found_.size() == kMaxPairs;
       continue;
     }
     const std::size_t skip = std::min<std::uint64_t>(frame_size - position_, bytes.size());

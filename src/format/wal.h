@@ -150,16 +150,22 @@ class WalScanner {
   std::uint32_t commit_pages_ = 0;
   std::uint64_t valid_frames_ = 0;
   std::uint64_t committed_frames_ = 0;
-  std::vector<std::byte> partial_;     // A frame that is not complete yet.
-  std::vector<WalPageEntry> entries_;  // In file order; the first committed_entries_ count.
+  std::vector<std::byte> partial_;  // A frame that is not complete yet.
+  // One for each frame, in file order but for compacted ones in front: page number in the upper
+  // half, index of the frame (0 at the start of the scan) in the lower, so that they sort by page
+  // and then by age. SQLite counts frames in 32 bits, too. The first committed_entries_ count.
+  std::vector<std::uint64_t> entries_;
   std::size_t committed_entries_ = 0;
   std::size_t compact_at_ = kMinEntriesToCompact;
 };
 
 // Walks frame headers from the front of a WAL, without checksums, and collects the distinct salt
-// pairs in order of appearance, up to and including `until`.
+// pairs in order of appearance, up to and including `until`. Gives up after kMaxPairs: a WAL holds
+// a handful of generations.
 class WalSaltScan {
  public:
+  static constexpr std::size_t kMaxPairs = 1024;
+
   WalSaltScan(std::uint32_t page_size, const std::optional<WalSalts>& until);
   // Feed bytes from offset 32 on, in pieces. False once it needs no more.
   bool Feed(std::span<const std::byte> bytes);

@@ -575,5 +575,19 @@ TEST(WalSaltScan, DistinctInOrderUpToTheOneAskedFor) {
   }
 }
 
+TEST(WalSaltScan, GivesUpOnWhatIsNoWal) {
+  WalSaltScan scan(512, std::nullopt);
+  bool more = true;
+  std::uint32_t frames = 0;
+  for (; more && frames < 10 * WalSaltScan::kMaxPairs; ++frames) {
+    Bytes frame;
+    for (const std::uint32_t word : {1U, 1U, frames, ~frames, 0U, 0U}) AppendBe32(frame, word);
+    frame.resize(WalFrameSize(512));
+    more = scan.Feed(frame);
+  }
+  EXPECT_EQ(frames, WalSaltScan::kMaxPairs);
+  EXPECT_EQ(scan.salts().size(), WalSaltScan::kMaxPairs);
+}
+
 }  // namespace
 }  // namespace litestream
