@@ -28,9 +28,9 @@ run() {
   shift
   if $build/targets/"$target" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
       -artifact_prefix=$build/found/"$target"- "$@" $build/corpus/"$target" >"$log" 2>&1; then
-    local runs
-    runs=$(sed -n 's/^stat::number_of_executed_units: *//p; s/^#\([0-9]*\): cov:.*/\1/p' "$log" | tail -1)
-    echo "$target: ${runs:-?} inputs, nothing found"
+    # The first form is a plain run's, the second that of -fork.
+    local count='s/^stat::number_of_executed_units: *//p; s/^#\([0-9]*\): cov:.*/\1/p'
+    echo "$target: $(sed -n "$count" "$log" | tail -n 1) inputs, nothing found"
     return
   fi
   tail -n 40 "$log"
