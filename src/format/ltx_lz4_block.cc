@@ -72,7 +72,8 @@ void CopyNearMatch(std::byte* out, std::size_t distance, std::size_t length) {
     }
     return;
   }
-  for (std::size_t i = 0; i < 8; ++i) out[i] = out[i - distance];
+  const std::byte* const from = out - distance;
+  for (std::size_t i = 0; i < 8; ++i) out[i] = from[i];
   for (std::size_t i = 8; i < length; i += 8) Copy8(out + i, out + i - kFrom8[distance]);
 }
 
@@ -140,7 +141,8 @@ bool ExpandLz4Block(std::span<const std::byte> block, std::span<std::byte> page)
     if (room - length >= kOvershoot) {
       CopyMatch(out, distance, length);
     } else {
-      for (std::size_t i = 0; i < length; ++i) out[i] = out[i - distance];
+      const std::byte* const from = out - distance;
+      for (std::size_t i = 0; i < length; ++i) out[i] = from[i];
     }
     out += length;
   }

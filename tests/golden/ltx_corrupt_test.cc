@@ -1,5 +1,4 @@
 // Damaged files get the verdict that a careful reader has to give.
-#include <fstream>
 #include <map>
 #include <optional>
 #include <string>
@@ -11,20 +10,21 @@
 #include "format/ltx_decoder.h"
 #include "tests/golden/ltx_golden.h"
 #include "tests/support/byte_streams.h"
+#include "tests/support/golden.h"
 #include "tests/support/sha256.h"
 
-namespace litestream::testing {
+namespace litestream {
 namespace {
 
+using testing::SpanSource;
 using Json = nlohmann::json;
 
-Json ReadJson(const char* name) {
-  std::ifstream in(GoldenDir() / "ltx-corrupt" / name);
-  return Json::parse(in, nullptr, /*allow_exceptions=*/false);
+Json Expected(const char* name) {
+  return LoadJson(GoldenDir() / "ltx-corrupt" / name);
 }
 
 std::vector<std::byte> ReadCase(const std::string& name) {
-  return ReadFileBytes(GoldenDir() / "ltx-corrupt" / name);
+  return ReadWholeFile(GoldenDir() / "ltx-corrupt" / name);
 }
 
 // The error, or nothing. The pieces that the source gives must not matter.
@@ -71,7 +71,7 @@ void ReadAtRandom(std::span<const std::byte> file) {
 }
 
 TEST(LtxCorruptGolden, Cases) {
-  const Json all = ReadJson("expected.json");
+  const Json all = Expected("expected.json");
   ASSERT_TRUE(all.contains("cases"));
   EXPECT_GE(all["cases"].size(), 100U);
   for (const Json& item : all["cases"]) {
@@ -96,7 +96,8 @@ TEST(LtxCorruptGolden, MessagesSayAsMuchAsTheReference) {
       {"index-unterminated", "close reader: read page index: "},
       {"index-bytes-after-terminator", "close reader: read page index: size field says "},
   };
-  const Json all = ReadJson("expected.json");
+  const Json all = Expected("expected.json");
+  ASSERT_TRUE(all.contains("cases"));
   int compared = 0;
   for (const Json& item : all["cases"]) {
     if (item["verify_error"].is_null()) continue;
@@ -125,7 +126,8 @@ TEST(LtxCorruptGolden, OlderGenerationsAreNamed) {
 
 // An index that the reference cannot fetch is an error; one of a good file is none.
 TEST(LtxCorruptGolden, IndexFromTheEnd) {
-  const Json all = ReadJson("expected.json");
+  const Json all = Expected("expected.json");
+  ASSERT_TRUE(all.contains("cases"));
   for (const Json& item : all["cases"]) {
     SCOPED_TRACE(item["name"].get<std::string>());
     const auto file = ReadCase(item["file"]);
@@ -151,23 +153,9 @@ bool IsShortBlock(const Json& base, const Json& edit) {
   return base["base"] == "base-increment.ltx" && edit["op"] == "flip" && edit["offset"] == 115;
 }
 
-std::vector<std::byte> Apply(std::vector<std::byte> file, const Json& edit) {
-  const std::string op = edit["op"];
-  if (op == "cut") {
-    file.resize(edit["length"]);
-  } else if (op == "flip") {
-    file.at(edit["offset"]) ^= static_cast<std::byte>(edit["mask"].get<int>());
-  } else {
-    EXPECT_EQ(op, "append");
-    file.insert(file.end(), edit["count"].get<std::size_t>(),
-                static_cast<std::byte>(edit["byte"].get<int>()));
-  }
-  return file;
-}
-
 TEST(LtxCorruptGolden, EveryCutFlipAndAppendedByte) {
   std::size_t edits = 0;
-  const Json all = ReadJson("edits.json");
+  const Json all = Expected("edits.json");
   ASSERT_TRUE(all.contains("bases"));
   for (const Json& base : all["bases"]) {
     SCOPED_TRACE(base["base"].get<std::string>());
@@ -176,7 +164,7 @@ TEST(LtxCorruptGolden, EveryCutFlipAndAppendedByte) {
     EXPECT_FALSE(Verify(file).has_value());
     for (const Json& edit : base["edits"]) {
       SCOPED_TRACE(edit.dump());
-      const auto edited = Apply(file, edit);
+      const auto edited = ApplyEdit(file, edit);
       ASSERT_NE(edited, file);
       ++edits;
       ReadAtRandom(edited);
@@ -196,7 +184,8 @@ TEST(LtxCorruptGolden, EveryCutFlipAndAppendedByte) {
 
 // Beyond the golden edits: every possible length.
 TEST(LtxCorruptGolden, EveryLengthButTheWholeIsRejected) {
-  const Json all = ReadJson("edits.json");
+  const Json all = Expected("edits.json");
+  ASSERT_TRUE(all.contains("bases"));
   for (const Json& base : all["bases"]) {
     SCOPED_TRACE(base["base"].get<std::string>());
     const auto file = ReadCase(base["base"]);
@@ -209,4 +198,4 @@ TEST(LtxCorruptGolden, EveryLengthButTheWholeIsRejected) {
 }
 
 }  // namespace
-}  // namespace litestream::testing
+}  // namespace litestream

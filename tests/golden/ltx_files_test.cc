@@ -15,18 +15,16 @@
 #include "format/page_sum.h"
 #include "tests/golden/ltx_golden.h"
 #include "tests/support/byte_streams.h"
+#include "tests/support/golden.h"
 #include "tests/support/sha256.h"
 
-namespace litestream::testing {
+namespace litestream {
 namespace {
 
+using testing::SpanSource;
+using testing::VectorSink;
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
-
-Json ReadJson(const fs::path& path) {
-  std::ifstream in(path);
-  return Json::parse(in, nullptr, /*allow_exceptions=*/false);
-}
 
 struct Page {
   LtxIndexEntry entry;
@@ -192,10 +190,10 @@ void ExpectRoundTrip(const Decoded& decoded) {
 
 TEST(LtxGolden, FilesOfTheReference) {
   int files = 0;
-  for (const auto& folder : SortedFolders(GoldenDir() / "ltx-files")) {
+  for (const auto& folder : GoldenCases("ltx-files")) {
     SCOPED_TRACE(folder.filename().string());
-    const Json want = ReadJson(folder / "expected.json");
-    const auto file = ReadFileBytes(folder / want["file"].get<std::string>());
+    const Json want = LoadJson(folder / "expected.json");
+    const auto file = ReadWholeFile(folder / want["file"].get<std::string>());
     ASSERT_EQ(Sha256Hex(file), want["sha256"]);
     for (const std::size_t piece : {SIZE_MAX, std::size_t{4099}}) {
       const auto decoded = Decode(file, piece);
@@ -224,11 +222,11 @@ TEST(LtxGolden, EveryFileOfEveryReplicaVerifies) {
   const Context ctx = Context::Background();
   int files = 0;
   for (const char* section : {"replica-file", "ltx-compact"}) {
-    for (const auto& folder : SortedFolders(GoldenDir() / section)) {
+    for (const auto& folder : GoldenCases(section)) {
       for (const auto& item : fs::recursive_directory_iterator(folder)) {
         if (item.path().extension() != ".ltx" || !item.is_regular_file()) continue;
         SCOPED_TRACE(item.path().string());
-        const auto file = ReadFileBytes(item.path());
+        const auto file = ReadWholeFile(item.path());
         SpanSource source(file);
         const auto verified = VerifyLtx(ctx, source);
         if (damaged.contains(folder.filename() / item.path().filename())) {
@@ -246,4 +244,4 @@ TEST(LtxGolden, EveryFileOfEveryReplicaVerifies) {
 }
 
 }  // namespace
-}  // namespace litestream::testing
+}  // namespace litestream
