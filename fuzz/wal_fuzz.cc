@@ -168,17 +168,20 @@ void TestFrames(const Bytes& wal, const WalHeader& header, std::uint64_t end_off
 
 void TestSalts(const Bytes& wal, const WalHeader& header, std::size_t piece) {
   std::vector<WalSalts> plain;
-  for (std::size_t at = kWalHeaderSize; at + kWalFrameHeaderSize <= wal.size();
+  for (std::size_t at = kWalHeaderSize;
+       at + kWalFrameHeaderSize <= wal.size() && plain.size() < WalSaltScan::kMaxPairs;
        at += WalFrameSize(header.page_size)) {
     const WalSalts salts = {LoadBe32(&wal[at + 8]), LoadBe32(&wal[at + 12])};
     if (std::ranges::find(plain, salts) == plain.end()) plain.push_back(salts);
   }
   WalSaltScan scan(header.page_size, std::nullopt);
-  for (auto rest = std::span(wal).subspan(kWalHeaderSize); !rest.empty();) {
+  bool more = true;
+  for (auto rest = std::span(wal).subspan(kWalHeaderSize); more && !rest.empty();) {
     const auto part = rest.first(std::min(piece, rest.size()));
-    Require(scan.Feed(part));
+    more = scan.Feed(part);
     rest = rest.subspan(part.size());
   }
+  Require(more == (plain.size() < WalSaltScan::kMaxPairs));
   Require(scan.salts() == plain);
 }
 
