@@ -17,6 +17,7 @@
 #include "cli/table.h"
 #include "cli/usage.h"
 #include "format/names.h"
+#include "litestream/clock.h"
 
 namespace litestream::cli {
 namespace {
@@ -227,7 +228,7 @@ Result<int> RestoreInterruptibly(Env& env, const Options& options, RestoreReques
     if (received.exchange(signal) != 0) ::_exit(128 + signal);
     stop.request_stop();
   });
-  const auto started = std::chrono::steady_clock::now();
+  const auto started = Clock::Real().Monotonic();
   auto outcome = [&] {
     ProgressBar bar("restore");
     if (!options.json) {
@@ -238,9 +239,9 @@ Result<int> RestoreInterruptibly(Env& env, const Options& options, RestoreReques
     return RestoreFromReplicas(Context(stop.get_token()), env, request);
   }();
   if (outcome.ok()) {
-    PrintOutcome(options, request, outcome.value(),
-                 std::chrono::duration_cast<std::chrono::milliseconds>(
-                     std::chrono::steady_clock::now() - started));
+    PrintOutcome(
+        options, request, outcome.value(),
+        std::chrono::duration_cast<std::chrono::milliseconds>(Clock::Real().Monotonic() - started));
     return 0;
   }
   if (outcome.error().Is(ErrorCode::kCancelled) && received != 0) {

@@ -283,6 +283,11 @@ TEST_F(ContinueTest, PageSizeChangedWhileStopped) {
   }
   Sync();
   EXPECT_EQ(Newest().page_size, 1024U);
+  ExpectRestores();
+  SqliteApp app(Path());
+  Write(app, 1);
+  Sync();
+  ExpectRestores();
 }
 
 // The state directory goes away: the replica's line goes on above what it holds (R11).

@@ -187,6 +187,8 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
     log_.Warn("replica has a gap, filling it",
               {{"after", FormatTxid(end)}, {"newest", FormatTxid(newest)}});
   }
+  page_size_ = 0;
+  if (end != Txid{}) page_size_ = LS_TRY(PageSizeAt(ctx, listing, end));
   position_ = end;
   {
     MutexLock lock(mu_);
@@ -194,6 +196,19 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
   }
   host_.OnUploaded(end);
   return true;
+}
+
+Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaListing& listing,
+                                           Txid txid) {
+  for (const auto& level : listing.levels) {
+    for (auto it = level.rbegin(); it != level.rend(); ++it) {
+      if (it->id.txids.max != txid) continue;
+      const LtxHeader header = LS_TRY(RemoteHeader(ctx, *options_.client, it->id), "read {}",
+                                      FormatLtxFilename(it->id.txids));
+      return header.page_size;
+    }
+  }
+  return std::uint32_t{0};
 }
 
 // Does the replica's newest file belong to our chain?
@@ -212,7 +227,7 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
     const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
     const LtxHeader local = LS_TRY(ParseLtxHeader(std::span(bytes).first(got)));
     // It builds on nothing: a full file, made to go on above what the replica holds.
-    if (local.Proof() && local.Proof()->before == 0) return true;
+    if (local.Proof() && BuildsOnNothing(*local.Proof())) return true;
     for (const auto& level : listing.levels) {
       if (level.empty() || level.back().id.txids.max != newest) continue;
       const LtxHeader remote = LS_TRY(RemoteHeader(ctx, *options_.client, level.back().id));
@@ -247,7 +262,23 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
 }
 
 Result<void> Uploader::UploadFile(const Context& ctx, Txid txid) {
+  const LtxHeader header = LS_TRY(LocalHeader(txid));
+  // Files of two page sizes cannot be laid over each other. The first of the new size holds every
+  // page; it goes up as a snapshot.
+  const bool new_page_size = page_size_ != 0 && header.page_size != page_size_;
+  page_size_ = header.page_size;
+  if (new_page_size) return UploadSnapshot(ctx, txid);
   return Store(ctx, {kLevel0, {txid, txid}}, txid, /*as_snapshot=*/false);
+}
+
+Result<LtxHeader> Uploader::LocalHeader(Txid txid) {
+  const auto path = host_.LocalPath(txid);
+  auto opened = env_.Open(path, {});
+  if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) host_.RequestFull();
+  const auto file = LS_TRY(std::move(opened));
+  std::array<std::byte, kLtxHeaderSize> bytes = {};
+  const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
+  return LS_TRY(ParseLtxHeader(std::span(bytes).first(got)), "{}", path.string());
 }
 
 Result<void> Uploader::UploadSnapshot(const Context& ctx, Txid txid) {

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/scheduler.h"
 #include "base/sync.h"
+#include "format/ltx.h"
 #include "litestream/replica_client.h"
 #include "litestream/types.h"
 #include "replica/plan.h"
@@ -96,6 +97,8 @@ class Uploader {
   Result<bool> Pass(const Context& ctx);
   Result<bool> FindPosition(const Context& ctx, const LocalFiles& files);
   Result<bool> IsOurs(const Context& ctx, const LocalFiles& files, const ReplicaListing& listing);
+  Result<std::uint32_t> PageSizeAt(const Context& ctx, const ReplicaListing& listing, Txid txid);
+  Result<LtxHeader> LocalHeader(Txid txid);
   Result<void> UploadFile(const Context& ctx, Txid txid);
   Result<void> UploadSnapshot(const Context& ctx, Txid txid);
   Result<void> Store(const Context& ctx, const FileId& id, Txid local, bool as_snapshot);
@@ -111,6 +114,7 @@ class Uploader {
 
   // Only the pass touches these.
   std::optional<Txid> position_;
+  std::uint32_t page_size_ = 0;  // At position_; 0: unknown.
   MonoTime last_pass_;
   MonoTime last_listing_;
   bool more_ = false;                     // The last pass was limited.

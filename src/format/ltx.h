@@ -38,6 +38,11 @@ struct LtxProof {
   std::uint64_t after = 0;
   friend bool operator==(const LtxProof&, const LtxProof&) = default;
 };
+// The file holds every page, because what was there before is unknown or another database's.
+// Snapshots always do.
+constexpr bool BuildsOnNothing(const LtxProof& proof) {
+  return proof.before == 0;
+}
 inline constexpr std::size_t kLtxProofOffset = 80;
 inline constexpr std::size_t kLtxProofSize = 20;
 // The bytes of LtxHeader::reserved for this proof.

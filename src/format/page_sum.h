@@ -10,7 +10,9 @@ namespace litestream {
 
 // The first page of the lock bytes at offset 1 GiB, which SQLite never uses. Never stored in an LTX
 // file; zeros in a database file; counts as sum 0.
-constexpr Pgno LockPage(std::uint32_t page_size) { return Pgno{0x40000000U / page_size + 1}; }
+constexpr Pgno LockPage(std::uint32_t page_size) {
+  return Pgno{0x40000000U / page_size + 1};
+}
 
 // 512 to 65536, a power of two.
 constexpr bool IsValidPageSize(std::uint64_t n) {

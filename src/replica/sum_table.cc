@@ -76,6 +76,7 @@ std::optional<std::string> CheckProofBefore(const SumTable& table, const LtxHead
   const auto proof = header.Proof();
   if (!proof) return std::nullopt;
   const bool first = header.IsSnapshot();
+  if (!first && BuildsOnNothing(*proof)) return std::nullopt;
   if (!first && table.txid().Next() != header.txids.min) return std::nullopt;
   const std::uint64_t before = first ? 0 : table.checksum().value();
   if (before == proof->before) return std::nullopt;

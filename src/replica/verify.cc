@@ -197,7 +197,7 @@ class ReplicaVerifier {
     };
     if (header.IsSnapshot()) {
       if (proof->before != 0) NoteProblem(info, "a snapshot whose proof has something before it");
-    } else {
+    } else if (!BuildsOnNothing(*proof)) {
       claim(Txid{header.txids.min.value - 1}, proof->before, "before");
     }
     claim(header.txids.max, proof->after, "after");

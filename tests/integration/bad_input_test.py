@@ -70,8 +70,17 @@ class BadInputTest(unittest.TestCase):
                 else:
                     self.assertFalse(out.exists())
                     self.assertIn("Error: ", done.stderr)
-                verified = self.tool.verify(replica)
-                self.assertNotEqual(verified.returncode, 0, "verify does not see it")
+                if self.tool.verify(replica).returncode == 0:
+                    # Another way to compress the same page; the file's checksum is over the page.
+                    txid = file.name[17:33]
+                    damaged, whole = self.box.path("damaged"), self.box.path("whole")
+                    self.tool.must_restore(replica, damaged, txid=txid)
+                    self.flip(file, offset, bit)
+                    self.tool.must_restore(replica, whole, txid=txid)
+                    self.flip(file, offset, bit)
+                    self.assertIsNone(lab.first_difference(whole, damaged, 512))
+                    damaged.unlink()
+                    whole.unlink()
                 self.flip(file, offset, bit)
         self.assertEqual(self.tool.verify(replica).returncode, 0)
 

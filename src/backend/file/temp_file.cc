@@ -49,8 +49,18 @@ Result<std::unique_ptr<TempFile>> TempFile::Create(Env& env,
     std::unique_ptr<TempFile> temp(new TempFile(env, final_path, std::move(path)));
     temp->file_ = std::move(file).value();
     auto lock = env.Lock(temp->path_, owner);
-    if (lock.ok()) temp->lock_ = std::move(lock).value();
-    return temp;
+    if (lock.ok()) {
+      temp->lock_ = std::move(lock).value();
+      // A sweep may have removed the file before it was locked, and Lock then made another one of
+      // that name, empty: nobody must publish that.
+      const auto locked = env.Stat(temp->path_);
+      if (locked.ok() && locked.value().identity == LS_TRY(temp->file_->Stat()).identity) {
+        return temp;
+      }
+      continue;
+    }
+    // Without a lock (some network file systems have none) only a sweep's own lock counts.
+    if (!lock.error().Is(ErrorCode::kAlreadyExists)) return temp;
   }
   return Error(ErrorCode::kIo,
                fmt::format("no free temporary name beside {}", final_path.string()));
