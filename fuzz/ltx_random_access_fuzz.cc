@@ -3,21 +3,17 @@
 // The bytes are also taken as one frame.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <vector>
 
 #include "base/endian.h"
 #include "format/ltx_decoder.h"
 #include "format/ltx_file_checksum.h"
 #include "format/page_sum.h"
+#include "fuzz/require.h"
 #include "tests/support/byte_streams.h"
 
 namespace litestream {
 namespace {
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 Result<std::vector<LtxIndexEntry>> ReadIndex(std::span<const std::byte> file, std::size_t piece) {
   auto tail = ParseLtxTail(file, file.size());

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <vector>
 
 #include <lz4.h>
@@ -16,16 +15,13 @@
 #include "format/ltx_encoder.h"
 #include "format/ltx_lz4.h"
 #include "format/page_sum.h"
+#include "fuzz/require.h"
 #include "tests/support/byte_streams.h"
 
 namespace litestream {
 namespace {
 
 constexpr std::size_t kMaxPages = 64;
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 struct Page {
   Pgno pgno;

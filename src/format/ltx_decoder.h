@@ -23,15 +23,16 @@ struct LtxPage {
   std::span<const std::byte> block;
 };
 
+inline constexpr std::size_t kLtxReadSize = std::size_t{256} << 10;
+
 // Reads one LTX file front to back and checks everything that can be checked: header rules, page
 // order and bounds, exact page sizes, the index against the frames, the file checksum, the database
 // checksum of a checksummed snapshot, the trailer, that a snapshot is complete and nothing follows.
 // Trust the pages only after Finish.
 //
 // Order: ReadHeader, ReadPage until nothing, Finish. Errors: kCorruption, and those of the source.
-// After an error only the destructor may be called; a file cut short is an error of ReadPage.
+// A file cut short is an error of ReadPage, not an end of pages. After an error all calls fail.
 // Borrows the source. Reads it in pieces of `buffer_bytes`; memory does not depend on the file.
-inline constexpr std::size_t kLtxReadSize = std::size_t{256} << 10;
 class LtxDecoder {
  public:
   explicit LtxDecoder(ByteSource& source, std::size_t buffer_bytes = kLtxReadSize);
