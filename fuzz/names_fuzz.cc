@@ -1,6 +1,7 @@
 // Any text as a name or a time: what is accepted comes back from its own text form.
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -48,6 +49,18 @@ void TestTimes(std::string_view text) {
   Require(time.value() - seconds.value() < std::chrono::seconds(1));
 }
 
+// Any 64 bits as a time.
+void TestAllTimes(std::string_view bytes) {
+  std::int64_t ms = 0;
+  if (bytes.size() != sizeof ms) return;
+  std::memcpy(&ms, bytes.data(), sizeof ms);
+  const WallTime time{std::chrono::milliseconds(ms)};
+  const std::string text = FormatTimestampMillis(time);
+  const auto parsed = ParseTimestamp(text);
+  Require(parsed.ok() == (text.size() == 24));
+  if (parsed.ok()) Require(parsed.value() == time);
+}
+
 }  // namespace
 }  // namespace litestream
 
@@ -55,5 +68,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   litestream::TestNumbers(text);
   litestream::TestTimes(text);
+  litestream::TestAllTimes(text);
   return 0;
 }

@@ -32,28 +32,37 @@ std::optional<std::uint64_t> ParseHex(std::string_view text, bool upper_allowed)
 // that std::chrono::year cannot.
 struct CivilTime {
   std::int64_t year = 0;
-  unsigned month = 0;
-  unsigned day = 0;
+  int month = 0;
+  int day = 0;
   std::int64_t hour = 0;
   std::int64_t minute = 0;
   std::int64_t second = 0;
   std::int64_t millisecond = 0;
 };
 
-// 400 years.
-constexpr std::chrono::days kCycle{146'097};
-
+// Any 64 bits can stand in an LTX header, and std::chrono::year holds 16.
 CivilTime ToCivil(WallTime time) {
-  const auto since_epoch = std::chrono::floor<std::chrono::days>(time).time_since_epoch();
-  // The same day of the calendar in 1970 to 2369.
-  std::int64_t cycles = since_epoch / kCycle;
-  if (since_epoch % kCycle < std::chrono::days(0)) --cycles;
-  const std::chrono::year_month_day date{std::chrono::sys_days(since_epoch - cycles * kCycle)};
-  const std::int64_t ms = (time.time_since_epoch() % std::chrono::days(1) + std::chrono::days(1)) %
-                          std::chrono::days(1) / std::chrono::milliseconds(1);
-  return {.year = cycles * 400 + static_cast<int>(date.year()),
-          .month = static_cast<unsigned>(date.month()),
-          .day = static_cast<unsigned>(date.day()),
+  constexpr std::int64_t kMsPerDay = 86'400'000;
+  constexpr std::int64_t kDaysPerEra = 146'097;      // 400 years.
+  constexpr std::int64_t kDaysBefore1970 = 719'468;  // Since March 1st of the year 0.
+  std::int64_t days = time.time_since_epoch().count() / kMsPerDay;
+  std::int64_t ms = time.time_since_epoch().count() % kMsPerDay;
+  if (ms < 0) {
+    ms += kMsPerDay;
+    --days;
+  }
+  days += kDaysBefore1970;
+  // Years that begin in March, so that a leap day comes last.
+  const std::int64_t era = (days >= 0 ? days : days - (kDaysPerEra - 1)) / kDaysPerEra;
+  const int day_of_era = static_cast<int>(days - era * kDaysPerEra);
+  const int year_of_era =
+      (day_of_era - day_of_era / 1460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
+  const int day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const int month_from_march = (5 * day_of_year + 2) / 153;
+  const int month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+  return {.year = era * 400 + year_of_era + (month <= 2 ? 1 : 0),
+          .month = month,
+          .day = day_of_year - (153 * month_from_march + 2) / 5 + 1,
           .hour = ms / 3'600'000,
           .minute = ms / 60'000 % 60,
           .second = ms / 1'000 % 60,

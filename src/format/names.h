@@ -28,7 +28,7 @@ std::optional<TxidRange> ParseLtxFilename(std::string_view name);
 std::string FormatTimestamp(WallTime time);
 // RFC 3339 with seconds, UTC: "2026-01-02T03:04:05Z".
 std::string FormatTimestampSeconds(WallTime time);
-// "2026-01-02T03:04:05.678Z", always 24 characters.
+// "2026-01-02T03:04:05.678Z", 24 characters in the years 0 to 9999.
 std::string FormatTimestampMillis(WallTime time);
 // What Go's time.RFC3339Nano parser takes: "T" and a zone are required, a fraction of any length
 // after "." or ",", an hour of one digit. Truncated to milliseconds.

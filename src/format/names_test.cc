@@ -265,6 +265,17 @@ TEST(Names, ParseTimestamp) {
   }
 }
 
+// Any 64 bits can stand in a file. As Go writes them.
+TEST(Names, TimestampsBeyondFourDigitYears) {
+  EXPECT_EQ(FormatTimestamp(AtMs(253402300800000)), "10000-01-01T00:00:00Z");
+  EXPECT_EQ(FormatTimestamp(AtMs(-62167219200001)), "-0001-12-31T23:59:59.999Z");
+  EXPECT_EQ(FormatTimestamp(AtMs(INT64_MAX)), "292278994-08-17T07:12:55.807Z");
+  EXPECT_EQ(FormatTimestamp(AtMs(INT64_MIN)), "-292275055-05-16T16:47:04.192Z");
+  // An offset can lead out of the years that can be written.
+  EXPECT_EQ(FormatTimestampMillis(ParseTimestamp("0000-01-01T00:00:00+02:30").value()),
+            "-0001-12-31T21:30:00.000Z");
+}
+
 // Every day of a cycle of the calendar, counted by hand.
 TEST(Names, TimestampsOfAllDays) {
   const auto is_leap = [](int y) { return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0; };
