@@ -150,6 +150,7 @@ class FileClient final : public ReplicaClient {
   Result<path> PathOfObject(std::string_view name) const;
   void SweepOnce();
   Result<void> EnsureDirectory(const path& directory);
+  Result<void> SyncDirectoryOf(const path& name);
   Result<std::unique_ptr<TempFile>> CreateTemp(const path& final_path);
   Result<std::unique_ptr<ObjectLock>> LockObjects(const Context& ctx);
 
@@ -263,6 +264,12 @@ Result<void> FileClient::EnsureDirectory(const path& directory) {
       .Wrap(fmt::format("create replica directory {}", directory.string()));
 }
 
+Result<void> FileClient::SyncDirectoryOf(const path& name) {
+  auto synced = env_.SyncDirectory(ParentDirectory(name));
+  if (!synced.ok()) return ForWrite(std::move(synced).error());
+  return {};
+}
+
 Result<std::unique_ptr<TempFile>> FileClient::CreateTemp(const path& final_path) {
   for (bool again = true;; again = false) {
     LS_TRY(EnsureDirectory(ParentDirectory(final_path)));
@@ -330,9 +337,7 @@ Result<FileInfo> FileClient::Write(const Context& ctx, const FileId& id, ByteSou
     }
     return ForWrite(std::move(published).error());
   }
-  if (auto synced = env_.SyncDirectory(ParentDirectory(final_path)); !synced.ok()) {
-    return ForWrite(std::move(synced).error());
-  }
+  LS_TRY(SyncDirectoryOf(final_path));
   return FileInfo{.id = id, .size_bytes = size_bytes, .created_at = options.created_at};
 }
 
@@ -453,7 +458,7 @@ Result<std::string> FileClient::PutObject(const Context& ctx, std::string_view n
     if (tag.empty() && published.error().Is(ErrorCode::kAlreadyExists)) return lost();
     return ForWrite(std::move(published).error());
   }
-  LS_TRY(env_.SyncDirectory(ParentDirectory(final_path)));
+  LS_TRY(SyncDirectoryOf(final_path));
   return TagOf(content);
 }
 
@@ -469,7 +474,7 @@ Result<void> FileClient::DeleteObject(const Context& ctx, std::string_view name,
                  fmt::format("delete {}: it is not what it was expected to be", name));
   }
   LS_TRY(env_.Remove(final_path));
-  LS_TRY(env_.SyncDirectory(ParentDirectory(final_path)));
+  LS_TRY(SyncDirectoryOf(final_path));
   return {};
 }
 
