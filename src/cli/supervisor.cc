@@ -42,7 +42,7 @@ void Supervisor::OnSignal(int signal, bool from_terminal) {
     if (child_ && !child_end_) {
       const bool has_it = from_terminal && child_->SharesProcessGroup();
       // A child that ended a moment ago is a zombie until it is reaped under this lock.
-      if (!has_it) (void)child_->Signal(signal);
+      if (!has_it) sent_ = child_->Signal(signal).ok();
       forwarded_ = true;
     }
   }
@@ -59,7 +59,7 @@ Result<void> Supervisor::StartChild(const std::vector<std::string>& command) {
     MutexLock lock(mu_);
     child_ = child;
     missed = signal_;  // It came before there was a child.
-    if (missed != 0) forwarded_ = true;
+    if (missed != 0) forwarded_ = sent_ = true;
   }
   if (missed != 0) LS_TRY(child.Signal(missed));
   child_waiter_ = std::jthread([this, child] {
@@ -80,16 +80,18 @@ void Supervisor::Wait() {
 }
 
 void Supervisor::EndBySignal(const Logger& log) {
-  bool child = false;
+  bool forwarded = false;
+  bool sent = false;
   int signal = 0;
   {
     MutexLock lock(mu_);
-    child = child_ && !child_end_;
+    forwarded = forwarded_;
+    sent = sent_;
     signal = signal_;
   }
   log.Info("signal received, litestream shutting down", {{"signal", SignalName(signal)}});
-  if (!child) return;
-  log.Info("sending signal to exec process");
+  if (!forwarded) return;  // There is no child, or it ended before the signal.
+  if (sent) log.Info("sending signal to exec process");
   log.Info("waiting for exec process to close");
   MutexLock lock(mu_);
   changed_.Wait(mu_, std::stop_token(),

@@ -50,7 +50,8 @@ class Supervisor {
   CondVar changed_;
   int signal_ LS_GUARDED_BY(mu_) = 0;
   int signal_count_ LS_GUARDED_BY(mu_) = 0;
-  bool forwarded_ LS_GUARDED_BY(mu_) = false;
+  bool forwarded_ LS_GUARDED_BY(mu_) = false;  // The child has the signal, from us or the terminal.
+  bool sent_ LS_GUARDED_BY(mu_) = false;       // From us.
   std::optional<ChildProcess> child_ LS_GUARDED_BY(mu_);
   std::optional<ChildEnd> child_end_ LS_GUARDED_BY(mu_);
 

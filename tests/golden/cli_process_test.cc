@@ -214,6 +214,8 @@ TEST_F(CliProcessTest, TheProgramGetsTheSignalAndIsWaitedFor) {
         {"replicate", "-exec", std::string("sh -c \"") + c.script + "\"", Path("db"), Url("r")});
     ASSERT_TRUE(process.WaitFor("ready"));
     app_.Exec("INSERT INTO t VALUES (1)");
+    ASSERT_TRUE(process.WaitFor("ltx file uploaded"));
+    app_.Exec("INSERT INTO t VALUES (2)");
     process.Signal(SIGTERM);
     EXPECT_EQ(process.Wait(), c.code) << process.output();
     EXPECT_NE(process.output().find("waiting for exec process to close"), std::string::npos);
