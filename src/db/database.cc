@@ -299,7 +299,7 @@ NextRun Database::Sleep() {
     at = std::min(at, now + options_.monitor_interval);
   }
   if (const auto due = checkpointer_.NextDue(attachment_->held())) at = std::min(at, *due);
-  at = std::min(at, scrubber_.NextDue(now));
+  if (capture_->sums_valid()) at = std::min(at, scrubber_.NextDue(now));
   return NextRun::At(at);
 }
 
@@ -410,7 +410,9 @@ Result<void> Database::CheckpointIfDue(const Context& ctx) {
 }
 
 Result<void> Database::ScrubIfDue(const Context& ctx) {
-  if (scrubber_.NextDue(Now()) > Now() || !capture_->sums_valid()) return {};
+  // Asked once: two readings of the clock may come in either order, and it would never be due.
+  const MonoTime now = Now();
+  if (scrubber_.NextDue(now) > now || !capture_->sums_valid()) return {};
   if (!capture_->IsCaptured(attachment_->held())) return {};
   const auto different = LS_TRY(scrubber_.Slice(ctx, *attachment_, *capture_));
   {
