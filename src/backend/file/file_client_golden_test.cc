@@ -41,7 +41,7 @@ void ExpectFiles(const std::filesystem::path& root, ReplicaLayout layout,
       EXPECT_EQ(file.size_bytes, want.size_bytes);
       if (want.mtime_ns) {
         const NanoTime time{std::chrono::nanoseconds(*want.mtime_ns)};
-        EXPECT_EQ(file.created_at, std::chrono::floor<std::chrono::milliseconds>(time));
+        EXPECT_EQ(file.created_at, std::chrono::ceil<std::chrono::milliseconds>(time));
       }
       const auto content = contract::ReadFile(kNever, *client, file.id);
       ASSERT_TRUE(content.ok()) << content.error().message();
