@@ -9,7 +9,7 @@
 namespace litestream {
 namespace {
 
-constexpr std::size_t kReadBlockBytes = 16 * 1024;
+constexpr std::size_t kReadBlockBytes = std::size_t{16} * 1024;
 
 // SyncDirectory wants a name even for the directory that "file" is in.
 std::filesystem::path ParentOf(const std::filesystem::path& path) {

@@ -26,7 +26,7 @@ constexpr std::uint32_t kFileMask =
     IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONESHOT;
 constexpr std::uint32_t kDirectoryMask = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
                                          IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
-constexpr std::size_t kReadBufferBytes = 64 * 1024;
+constexpr std::size_t kReadBufferBytes = std::size_t{64} * 1024;
 
 Result<FileIdentity> Identify(const std::filesystem::path& path, bool want_directory) {
   struct stat st = {};
@@ -80,7 +80,7 @@ Result<std::unique_ptr<FileWatch>> PosixWatcher::WatchDirectory(const std::files
   return Add(std::make_shared<Watch>(path, true, std::move(callback)));
 }
 
-Result<std::unique_ptr<FileWatch>> PosixWatcher::Add(WatchPtr watch) {
+Result<std::unique_ptr<FileWatch>> PosixWatcher::Add(const WatchPtr& watch) {
   {
     MutexLock lock(mu_);
     LS_TRY(Start());

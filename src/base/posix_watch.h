@@ -50,7 +50,7 @@ class PosixWatcher {
     std::string name;
   };
 
-  Result<std::unique_ptr<FileWatch>> Add(WatchPtr watch);
+  Result<std::unique_ptr<FileWatch>> Add(const WatchPtr& watch);
   Result<void> Start() LS_REQUIRES(mu_);
   Result<void> Arm(const WatchPtr& watch);
   void Disarm(Watch& watch) LS_REQUIRES(mu_);
