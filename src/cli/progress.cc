@@ -11,10 +11,11 @@
 
 namespace litestream::cli {
 
-ProgressBar::ProgressBar(std::string label)
+ProgressBar::ProgressBar(std::string label, const Clock& clock)
     : label_(std::move(label)),
       terminal_(::isatty(STDERR_FILENO) == 1),
-      started_(std::chrono::steady_clock::now()),
+      clock_(clock),
+      started_(clock.Monotonic()),
       last_(started_) {}
 
 ProgressBar::~ProgressBar() {
@@ -23,7 +24,7 @@ ProgressBar::~ProgressBar() {
 
 void ProgressBar::Update(std::uint64_t done_bytes, std::uint64_t total_bytes) {
   if (!terminal_) return;
-  const auto now = std::chrono::steady_clock::now();
+  const MonoTime now = clock_.Monotonic();
   if (now - last_ < kDrawInterval) return;
   last_ = now;
   drawn_ = true;

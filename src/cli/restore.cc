@@ -227,9 +227,9 @@ Result<int> RestoreInterruptibly(Env& env, const Options& options, RestoreReques
     if (received.exchange(signal) != 0) ::_exit(128 + signal);
     stop.request_stop();
   });
-  const auto started = std::chrono::steady_clock::now();
+  const auto started = env.clock().Monotonic();
   auto outcome = [&] {
-    ProgressBar bar("restore");
+    ProgressBar bar("restore", env.clock());
     if (!options.json) {
       request.progress = [&bar](const RestoreProgress& progress) {
         bar.Update(progress.done_bytes, progress.total_bytes);
@@ -238,9 +238,9 @@ Result<int> RestoreInterruptibly(Env& env, const Options& options, RestoreReques
     return RestoreFromReplicas(Context(stop.get_token()), env, request);
   }();
   if (outcome.ok()) {
-    PrintOutcome(options, request, outcome.value(),
-                 std::chrono::duration_cast<std::chrono::milliseconds>(
-                     std::chrono::steady_clock::now() - started));
+    PrintOutcome(
+        options, request, outcome.value(),
+        std::chrono::duration_cast<std::chrono::milliseconds>(env.clock().Monotonic() - started));
     return 0;
   }
   if (outcome.error().Is(ErrorCode::kCancelled) && received != 0) {
