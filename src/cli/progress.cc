@@ -8,14 +8,14 @@
 #include <unistd.h>
 
 #include "cli/table.h"
-#include "litestream/clock.h"
 
 namespace litestream::cli {
 
-ProgressBar::ProgressBar(std::string label)
+ProgressBar::ProgressBar(std::string label, const Clock& clock)
     : label_(std::move(label)),
       terminal_(::isatty(STDERR_FILENO) == 1),
-      started_(Clock::Real().Monotonic()),
+      clock_(clock),
+      started_(clock.Monotonic()),
       last_(started_) {}
 
 ProgressBar::~ProgressBar() {
@@ -24,7 +24,7 @@ ProgressBar::~ProgressBar() {
 
 void ProgressBar::Update(std::uint64_t done_bytes, std::uint64_t total_bytes) {
   if (!terminal_) return;
-  const auto now = Clock::Real().Monotonic();
+  const MonoTime now = clock_.Monotonic();
   if (now - last_ < kDrawInterval) return;
   last_ = now;
   drawn_ = true;

@@ -4,13 +4,16 @@
 #include <cstdint>
 #include <string>
 
+#include "litestream/clock.h"
+
 namespace litestream::cli {
 
 // A line on stderr that shows how far a long job is, how fast, and how long it will take. Shows
 // nothing where stderr is no terminal. Not safe for concurrent calls.
 class ProgressBar {
  public:
-  explicit ProgressBar(std::string label);
+  // Borrows the clock.
+  ProgressBar(std::string label, const Clock& clock);
   ~ProgressBar();  // Removes the line.
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -24,8 +27,9 @@ class ProgressBar {
   std::string label_;
   bool terminal_;
   bool drawn_ = false;
-  std::chrono::steady_clock::time_point started_;
-  std::chrono::steady_clock::time_point last_;
+  const Clock& clock_;
+  MonoTime started_;
+  MonoTime last_;
 };
 
 // The line itself: "restore [=====>    ]  50%  1.2 GB of 2.4 GB  310 MB/s  0:04 left".

@@ -17,7 +17,6 @@
 #include "cli/table.h"
 #include "cli/usage.h"
 #include "format/names.h"
-#include "litestream/clock.h"
 
 namespace litestream::cli {
 namespace {
@@ -228,9 +227,9 @@ Result<int> RestoreInterruptibly(Env& env, const Options& options, RestoreReques
     if (received.exchange(signal) != 0) ::_exit(128 + signal);
     stop.request_stop();
   });
-  const auto started = Clock::Real().Monotonic();
+  const auto started = env.clock().Monotonic();
   auto outcome = [&] {
-    ProgressBar bar("restore");
+    ProgressBar bar("restore", env.clock());
     if (!options.json) {
       request.progress = [&bar](const RestoreProgress& progress) {
         bar.Update(progress.done_bytes, progress.total_bytes);
@@ -241,7 +240,7 @@ Result<int> RestoreInterruptibly(Env& env, const Options& options, RestoreReques
   if (outcome.ok()) {
     PrintOutcome(
         options, request, outcome.value(),
-        std::chrono::duration_cast<std::chrono::milliseconds>(Clock::Real().Monotonic() - started));
+        std::chrono::duration_cast<std::chrono::milliseconds>(env.clock().Monotonic() - started));
     return 0;
   }
   if (outcome.error().Is(ErrorCode::kCancelled) && received != 0) {

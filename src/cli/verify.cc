@@ -117,7 +117,7 @@ Result<int> RunVerify(const Invocation& call) {
     options.parallelism = static_cast<int>(std::clamp<std::int64_t>(parallelism, 1, 64));
     VerifyReport report;
     {
-      ProgressBar bar("verify");
+      ProgressBar bar("verify", call.env.clock());
       options.progress = [&bar](std::uint64_t done, std::uint64_t total) {
         bar.Update(done, total);
       };
