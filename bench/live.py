@@ -40,7 +40,7 @@ class Live:
     def _write_beside(self, replicate, settle=0.5, **options):
         """One run of a writer, with or without the replicator. Returns (summary, figures)."""
         writer = self._new_writer()
-        writer.run(count=10, **options)
+        writer.run(**{**options, "count": 10, "large_every": 0, "seconds": None, "rate": None})
         figures = {}
         process = None
         if replicate:
