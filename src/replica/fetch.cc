@@ -19,7 +19,7 @@ namespace {
 // written; large enough that system calls do not count. At least two frames of the largest pages.
 constexpr std::size_t kReadBytes = std::size_t{256} << 10;
 constexpr std::size_t kWriteBytes = std::size_t{256} << 10;
-// Below this, starting the write-back early costs more than it gains.
+// Stretches below this are left to the system, which may find neighbours to write along with them.
 constexpr std::uint64_t kWritebackBytes = std::uint64_t{1} << 20;
 constexpr std::chrono::milliseconds kTick{100};
 constexpr std::array<std::byte, kLtxEndMarkerSize> kEndMarker = {};
@@ -41,7 +41,6 @@ std::unique_ptr<std::byte[]> Buffer(std::size_t size_bytes) {
 }  // namespace
 
 void RestoreTotals::Add(const Piece& piece, const PieceSums& sums) {
-  read_bytes += piece.size_bytes;
   MutexLock lock(mu_);
   auto& parts = file_crcs_[piece.file];
   if (parts.size() <= piece.ordinal) parts.resize(piece.ordinal + 1);
@@ -153,6 +152,7 @@ Result<void> PieceFetcher::Fetch(const Context& ctx, const Piece& piece) {
     LS_TRY(FetchFrom(ctx, piece, input), "{}", label());
     return {};
   }
+  totals_.read_bytes += piece.size_bytes;
   if (in_ == nullptr) in_ = Buffer(kReadBytes);
   Input input(MakeResumableSource(client_, file.info.id, piece.offset_bytes, piece.size_bytes),
               {in_.get(), kReadBytes}, piece.offset_bytes, piece.size_bytes);
@@ -164,7 +164,8 @@ Result<void> PieceFetcher::FetchFrom(const Context& ctx, const Piece& piece, Inp
   const std::uint32_t page_size = files_[piece.file].header.page_size;
   RestoreTotals::PieceSums sums;
   Checksum checksum(page_size);
-  std::optional<std::uint64_t> first_written;
+  std::uint64_t wanted_pages = 0;
+  std::uint64_t first_wanted = 0;
   for (const PieceFrame& entry : piece.frames) {
     const auto bytes = LS_TRY(input.At(ctx, entry.offset_bytes, entry.size_bytes));
     const LtxFrame frame = LS_TRY(ParseLtxFrame(bytes, page_size), "frame of page {}", entry.pgno);
@@ -179,7 +180,7 @@ Result<void> PieceFetcher::FetchFrom(const Context& ctx, const Piece& piece, Inp
     const std::uint64_t sum = PageSum(frame.pgno, page);
     if (checksums_) checksum.AddFrame(bytes, frame, sum);
     if (!entry.wanted) continue;
-    if (!first_written) first_written = out_offset_;
+    if (wanted_pages++ == 0) first_wanted = out_offset_;
     sums.page_sums ^= sum;
     sums.mixed_sums ^= MixPageSum(sum);
   }
@@ -190,8 +191,9 @@ Result<void> PieceFetcher::FetchFrom(const Context& ctx, const Piece& piece, Inp
     if (checksums_) checksum.AddPlain(marker);
   }
   LS_TRY(Flush());
-  if (first_written && out_offset_ - *first_written >= kWritebackBytes) {
-    output_.StartWriteback(*first_written, out_offset_ - *first_written);
+  const std::uint64_t stretch = out_offset_ - first_wanted;
+  if (stretch >= kWritebackBytes && wanted_pages * page_size >= stretch / 2) {
+    output_.StartWriteback(first_wanted, stretch);
   }
   sums.crc = checksum.crc();
   sums.crc_bytes = checksum.bytes();

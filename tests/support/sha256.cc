@@ -1,11 +1,13 @@
 #include "tests/support/sha256.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -28,9 +30,19 @@ class Sha256 {
  public:
   void Update(std::span<const std::byte> bytes) {
     size_bytes_ += bytes.size();
-    for (const std::byte b : bytes) {
-      block_[used_++] = b;
-      if (used_ == block_.size()) Compress();
+    while (!bytes.empty()) {
+      if (used_ == 0 && bytes.size() >= block_.size()) {
+        Compress(bytes.data());
+        bytes = bytes.subspan(block_.size());
+        continue;
+      }
+      const std::size_t n = std::min(bytes.size(), block_.size() - used_);
+      std::copy_n(bytes.begin(), n, block_.begin() + static_cast<std::ptrdiff_t>(used_));
+      bytes = bytes.subspan(n);
+      used_ += n;
+      if (used_ < block_.size()) continue;
+      Compress(block_.data());
+      used_ = 0;
     }
   }
 
@@ -54,30 +66,44 @@ class Sha256 {
   }
 
  private:
-  void Compress() {
-    std::array<std::uint32_t, 64> w = {};
-    for (std::size_t i = 0; i < 16; ++i) {
-      for (std::size_t j = 0; j < 4; ++j) {
-        w[i] = w[i] << 8 | std::to_integer<std::uint32_t>(block_[4 * i + j]);
-      }
+  using Words = std::array<std::uint32_t, 16>;
+
+  // One round. Some gigabytes are hashed in a run of the tests, so the roles of the eight words go
+  // round instead of the words, and I is a constant: all 16 rounds are written out.
+  template <std::size_t I>
+  static void Round(std::array<std::uint32_t, 8>& s, Words& w, std::size_t first) {
+    if (first > 0) {
+      const std::uint32_t a = w[(I + 1) % 16];
+      const std::uint32_t b = w[(I + 14) % 16];
+      w[I] += (std::rotr(a, 7) ^ std::rotr(a, 18) ^ a >> 3) + w[(I + 9) % 16] +
+              (std::rotr(b, 17) ^ std::rotr(b, 19) ^ b >> 10);
     }
-    for (std::size_t i = 16; i < 64; ++i) {
-      const std::uint32_t a = w[i - 15];
-      const std::uint32_t b = w[i - 2];
-      w[i] = w[i - 16] + (std::rotr(a, 7) ^ std::rotr(a, 18) ^ a >> 3) + w[i - 7] +
-             (std::rotr(b, 17) ^ std::rotr(b, 19) ^ b >> 10);
+    const auto at = [&s](std::size_t role) -> std::uint32_t& { return s[(role - I) % 8]; };
+    const std::uint32_t e = at(4);
+    const std::uint32_t a = at(0);
+    const std::uint32_t t1 = at(7) + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) +
+                             ((e & at(5)) ^ (~e & at(6))) + kRoundConstants[first + I] + w[I];
+    const std::uint32_t t2 = (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) +
+                             ((a & at(1)) ^ (a & at(2)) ^ (at(1) & at(2)));
+    at(3) += t1;
+    at(7) = t1 + t2;
+  }
+  template <std::size_t... I>
+  static void Rounds(std::array<std::uint32_t, 8>& s, Words& w, std::size_t first,
+                     std::index_sequence<I...>) {
+    (Round<I>(s, w, first), ...);
+  }
+
+  void Compress(const std::byte* block) {
+    Words w = {};
+    for (std::size_t i = 0; i < 4 * w.size(); ++i) {
+      w[i / 4] = w[i / 4] << 8 | std::to_integer<std::uint32_t>(block[i]);
     }
     std::array<std::uint32_t, 8> s = state_;
-    for (std::size_t i = 0; i < 64; ++i) {
-      const std::uint32_t t1 = s[7] +
-                               (std::rotr(s[4], 6) ^ std::rotr(s[4], 11) ^ std::rotr(s[4], 25)) +
-                               ((s[4] & s[5]) ^ (~s[4] & s[6])) + kRoundConstants[i] + w[i];
-      const std::uint32_t t2 = (std::rotr(s[0], 2) ^ std::rotr(s[0], 13) ^ std::rotr(s[0], 22)) +
-                               ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-      s = {t1 + t2, s[0], s[1], s[2], s[3] + t1, s[4], s[5], s[6]};
+    for (std::size_t first = 0; first < kRoundConstants.size(); first += w.size()) {
+      Rounds(s, w, first, std::make_index_sequence<16>());
     }
     for (std::size_t i = 0; i < 8; ++i) state_[i] += s[i];
-    used_ = 0;
   }
 
   std::array<std::uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,

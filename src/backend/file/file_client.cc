@@ -49,8 +49,10 @@ NanoTime ToNanoTime(WallTime time) {
   return NanoTime(std::clamp(time.time_since_epoch(), kMin, kMax));
 }
 
+// Rounded up, as the moment asked for is: a file of that very moment must not count as older. (Only
+// files of Litestream v0.5.0 and copies have a fraction; what we write has whole milliseconds.)
 WallTime ToWallTime(NanoTime time) {
-  return std::chrono::floor<std::chrono::milliseconds>(time);
+  return std::chrono::ceil<std::chrono::milliseconds>(time);
 }
 
 std::string TagOf(std::string_view content) {
