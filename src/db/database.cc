@@ -571,6 +571,12 @@ Result<void> Database::Close(const Context& ctx, std::chrono::nanoseconds retry_
   };
   // Capturing is local and short; it is done even when the caller is in a hurry.
   const Context local_ctx = Context(std::stop_token(), std::nullopt, ctx.clock());
+  if (!attachment_ && waker_.load() != nullptr) {
+    // Stopped before it was attached, or while it was being attached. That may take long, so it
+    // ends with the caller's patience.
+    auto attached = TryAttach(ctx);
+    if (!attached.ok()) keep(std::move(attached).error());
+  }
   if (attachment_) {
     auto hold = CheckHold(local_ctx);
     if (hold.ok() && hold.value()) {

@@ -230,6 +230,15 @@ TEST_F(UploaderTest, R40CloseDrains) {
   ExpectRestores();
 }
 
+// Stopped before the first step ran: what was committed before is captured all the same.
+TEST_F(UploaderTest, CloseBeforeTheFirstStep) {
+  SqliteApp app(Path());
+  Create(app);
+  engine().Start();
+  Close();
+  ExpectRestores();
+}
+
 TEST_F(UploaderTest, CloseGivesUpAtItsDeadline) {
   SqliteApp app(Path());
   Create(app);
