@@ -30,9 +30,14 @@ def run(command, check=True):
 
 
 def process_cpu(pid):
-    """CPU seconds of a running process so far, to the tick (10 ms)."""
-    words = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds of a running process so far: what its threads of now have used, to the ns."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except FileNotFoundError:
+            continue  # It has just ended.
+    return total / 1e9
 
 
 def process_memory(pid):
