@@ -17,6 +17,8 @@ namespace {
 
 // Entries are handed to the table in pieces of this many.
 constexpr std::size_t kSumsPiece = 8192;
+// At a stop, so many local files may be left for the next start to replay.
+constexpr std::uint64_t kMaxFilesToReplay = 64;
 // A batch with more changed pages than this replays its own file instead of remembering all sums.
 constexpr std::size_t kMaxRememberedSums = 1U << 20;
 
@@ -111,7 +113,10 @@ Result<void> Capture::NoteFiles(const Attachment& attachment) {
   note.wal = attachment.wal_identity();
   note.salts = position_.salts;
   note.end = position_.end;
-  if (note_ == note) return {};
+  // As long as the newest file's header tells the position, only the files' identities matter.
+  const bool known =
+      note_ && note_->database == note.database && note_->wal == note.wal && !position_moved_;
+  if (known || note_ == note) return {};
   LS_TRY(WritePositionNote(env_, note_path_, note, owner_), "note the position");
   note_ = note;
   return {};
@@ -179,6 +184,7 @@ Result<Batch> Capture::Finish(const Context& ctx, Output& out) {
   LS_TRY(out.staged->Commit());
   // From here on the file counts, whatever happens to the table.
   position_ = PositionFromHeader(out.header);
+  position_moved_ = false;
   sums_valid_ = false;
   if (out.too_many_entries) {
     LS_TRY(Replay(ctx, batch.txid));
@@ -291,10 +297,8 @@ Result<Batch> Capture::Full(const Context& ctx, Attachment& attachment, const Wa
   LS_TRY(ForEachPage(ctx, attachment, image, [&](Pgno pgno, std::span<const std::byte> page) {
     return Add(out, pgno, page);
   }));
-  const Batch batch = LS_TRY(Finish(ctx, out));
   database_ = attachment.database_identity();
-  LS_TRY(FlushSums());
-  return batch;
+  return Finish(ctx, out);
 }
 
 Result<Batch> Capture::Difference(const Context& ctx, Attachment& attachment, const WalView& view) {
@@ -365,6 +369,7 @@ Result<bool> Capture::RebuildSums(const Context& ctx, Attachment& attachment,
 // The database is what the last file says; only the WAL stands elsewhere. No file for that (an idle
 // database makes none): the note carries the new position.
 Result<Batch> Capture::MovePosition(const WalView& view, const DatabaseImage& image) {
+  position_moved_ = true;
   position_.salts = view.salts;
   position_.end = image.wal.end;
   if (view.frames == 0) position_.end = WalPoint{};
@@ -378,6 +383,12 @@ Result<void> Capture::Rebase(Txid txid) {
   position_ = {};
   position_.txid = txid;
   return {};
+}
+
+bool Capture::SumsAreBehind() const {
+  if (!sums_valid_) return false;
+  const auto& header = sums_.header();
+  return !header || header->txid.value + kMaxFilesToReplay < position_.txid.value;
 }
 
 Result<void> Capture::FlushSums() {

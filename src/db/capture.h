@@ -98,6 +98,8 @@ class Capture {
   // Makes the page sums durable up to the position, so that local files may go.
   Result<void> FlushSums();
   Txid sums_durable_txid() const;
+  // The table's header is so far behind that the next start would have much to replay.
+  bool SumsAreBehind() const;
 
   // Sum of a page as of the position; the scrubber compares with it.
   Result<void> ExpectedSums(Pgno first, std::span<std::uint64_t> out) {
@@ -129,6 +131,7 @@ class Capture {
   std::optional<PositionNote> note_;
   FileIdentity database_;  // Of the attachment last captured from.
   bool sums_valid_ = false;
+  bool position_moved_ = false;  // The position is not the one in the newest file's header.
 };
 
 }  // namespace litestream

@@ -154,6 +154,8 @@ Result<void> Database::FirstCapture(const Context& ctx) {
       break;
   }
   LS_TRY(CaptureAll(ctx, decision.continuation));
+  // The upload is under way already.
+  if (capture_->SumsAreBehind()) LS_TRY(capture_->FlushSums());
   LS_TRY(capture_->NoteFiles(*attachment_));
   checkpointer_.Reset(Now());
   scrubber_.ForgetWal();
@@ -192,7 +194,7 @@ void Database::Detach() {
   wal_watch_.reset();
   if (attachment_ && capture_) {
     // What these save is only time at the next start.
-    auto flushed = capture_->FlushSums();
+    auto flushed = capture_->SumsAreBehind() ? capture_->FlushSums() : Result<void>();
     if (flushed.ok()) flushed = capture_->NoteFiles(*attachment_);
     if (!flushed.ok()) {
       log_.Warn("cannot save page sums, the next start may have to read the database",
@@ -384,6 +386,7 @@ Result<bool> Database::HandleRequests(const Context& ctx) {
   }
   OnBatch(batch.value());
   LS_TRY(attachment_->Land());
+  LS_TRY(capture_->FlushSums());
   LS_TRY(capture_->NoteFiles(*attachment_));
   return true;
 }
