@@ -85,7 +85,7 @@ format: deps
 
 .PHONY: install
 install: build
-	cmake --install $(RELEASE) --prefix '$(PREFIX)' --component litestream --strip
+	DESTDIR='$(DESTDIR)' cmake --install $(RELEASE) --prefix '$(PREFIX)' --component litestream --strip
 
 .PHONY: clean
 clean:
