@@ -40,6 +40,7 @@ class Bulk:
     def _database(self, size):
         writer = lab.Writer(self.box, self.options.writer, self.box.path(f"db{size}"),
                             self.box.path(f"journal{size}"))
+        writer.journal.unlink(missing_ok=True)
         # Index, overhead and partly filled pages make the file some 20 % larger than the rows.
         writer.run(fill_bytes=size * MIB * 85 // 100, count=1, keep_bytes=1 << 50,
                    synchronous="off")
