@@ -21,7 +21,7 @@
 namespace litestream {
 namespace {
 
-constexpr std::size_t kMaxPages = 64;
+constexpr std::size_t kMaxBytes = std::size_t{128} << 10;  // Of pages: more is only slower.
 
 struct Page {
   Pgno pgno;
@@ -32,7 +32,7 @@ std::vector<Page> MakePages(std::span<const std::byte> input, std::size_t page_s
                             bool snapshot) {
   std::vector<Page> pages;
   std::uint32_t last = 0;
-  while (input.size() >= 2 && pages.size() < kMaxPages) {
+  while (input.size() >= 2 && (pages.size() + 1) * page_size <= kMaxBytes) {
     const auto step = std::to_integer<std::uint32_t>(input[0]);
     const std::size_t count = std::min(std::to_integer<std::size_t>(input[1]), input.size() - 2);
     const auto fill = input.subspan(2, count);
