@@ -72,7 +72,7 @@ class BadInputTest(unittest.TestCase):
                     self.assertIn("Error: ", done.stderr)
                 if self.tool.verify(replica).returncode == 0:
                     # Another way to compress the same page; the file's checksum is over the page.
-                    txid = file.name[17:33]
+                    txid = int(file.name[17:33], 16)
                     damaged, whole = self.box.path("damaged"), self.box.path("whole")
                     self.tool.must_restore(replica, damaged, txid=txid)
                     self.flip(file, offset, bit)
