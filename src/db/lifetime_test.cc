@@ -112,12 +112,16 @@ TEST_P(LifetimeTest, EveryCapturedStateRestores) {
   max_sync_wal_bytes_ = GetParam().batch_limit;
   OpenApp();
   checkpoint_.min_pages = 20;
-  for (int i = 0; i < 150 && !HasFailure(); ++i) Act();
+  for (int i = 1; i <= 150 && !HasFailure(); ++i) {
+    Act();
+    // However the dice fall, some states are compared.
+    if (i % 15 == 0) Capture();
+  }
   Capture();
   for (const auto& [txid, bytes] : states_) {
     EXPECT_TRUE(Restored(txid) == bytes) << "TXID " << FormatTxid(txid);
   }
-  EXPECT_GT(states_.size(), 1U);
+  EXPECT_GT(states_.size(), 5U);
 }
 
 INSTANTIATE_TEST_SUITE_P(
