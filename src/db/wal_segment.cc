@@ -26,12 +26,13 @@ Result<void> Scan(const Context& ctx, Attachment& attachment, WalScanner& scanne
   const std::uint64_t end = view.end_offset();
   std::uint64_t at = segment.start.offset_bytes;
   const bool keep = end - at <= kMaxSegmentInMemory;
-  std::vector<std::byte> chunk(
-      std::min<std::uint64_t>(keep ? end - at : kScanChunkBytes, end - at));
+  const auto chunk_bytes = static_cast<std::size_t>(
+      std::min<std::uint64_t>(keep ? kMaxSegmentInMemory : kScanChunkBytes, end - at));
+  auto chunk = std::make_unique_for_overwrite<std::byte[]>(chunk_bytes);
   while (scanner.stop() == WalScanner::Stop::kNotYet && at < end) {
     LS_TRY(ctx.Check());
-    const auto want = std::min<std::uint64_t>(chunk.size(), end - at);
-    const auto out = std::span(chunk).first(want);
+    const auto want = std::min<std::uint64_t>(chunk_bytes, end - at);
+    const auto out = std::span(chunk.get(), want);
     const std::size_t got = LS_TRY(attachment.ReadWal(out, at), "read WAL");
     if (got == 0) return NotAsPublished(view, fmt::format("it ends at byte {}", at));
     scanner.Feed(out.first(got));
@@ -81,9 +82,9 @@ WalPageReader::WalPageReader(Attachment& attachment, const WalSegment& segment)
 
 Result<std::span<const std::byte>> WalPageReader::Read(std::size_t index) {
   const WalPageEntry& entry = segment_.pages[index];
-  if (!segment_.bytes.empty()) {
+  if (segment_.bytes) {
     const std::uint64_t at = entry.frame_offset - segment_.start.offset_bytes;
-    return std::span<const std::byte>(segment_.bytes).subspan(at + kWalFrameHeaderSize, page_size_);
+    return std::span<const std::byte>(&segment_.bytes[at + kWalFrameHeaderSize], page_size_);
   }
   const std::uint64_t frame_size = WalFrameSize(page_size_);
   if (index < first_ || index >= last_) {
