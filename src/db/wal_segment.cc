@@ -10,8 +10,10 @@
 namespace litestream {
 namespace {
 
-constexpr std::uint64_t kMaxSegmentInMemory = 4U << 20;
-constexpr std::size_t kScanChunkBytes = 1U << 20;
+// Small enough to stay in a core's cache between reading and checking. A segment that fits is kept.
+// Of a longer one the pages are read a second time, which is cheap: in a busy WAL most frames are
+// older versions of few pages.
+constexpr std::size_t kScanChunkBytes = 256U << 10;
 // Frames that follow each other in the file and in page order are read together, up to this.
 constexpr std::size_t kPageRunBytes = 512U << 10;
 
@@ -25,9 +27,8 @@ Result<void> Scan(const Context& ctx, Attachment& attachment, WalScanner& scanne
                   const WalView& view, WalSegment& segment) {
   const std::uint64_t end = view.end_offset();
   std::uint64_t at = segment.start.offset_bytes;
-  const bool keep = end - at <= kMaxSegmentInMemory;
-  const auto chunk_bytes = static_cast<std::size_t>(
-      std::min<std::uint64_t>(keep ? kMaxSegmentInMemory : kScanChunkBytes, end - at));
+  const bool keep = end - at <= kScanChunkBytes;
+  const std::size_t chunk_bytes = std::min<std::uint64_t>(kScanChunkBytes, end - at);
   auto chunk = std::make_unique_for_overwrite<std::byte[]>(chunk_bytes);
   while (scanner.stop() == WalScanner::Stop::kNotYet && at < end) {
     LS_TRY(ctx.Check());
