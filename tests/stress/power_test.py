@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Cuts the power of a real file system under a live writer and the replicator, then restores.
 
-An ext4 image on a loop device is told to shut down without writing anything more (EXT4_IOC_SHUTDOWN,
-as file-system developers test their journals): what was not synced is gone for good. Both processes
-are killed, the image is mounted again, its journal replayed, and they go on. Afterwards every TXID of
-every life is a state that the writer committed, what the replica had confirmed is there, and the
-newest state is the source byte for byte.
+An ext4 image on a loop device is told to shut down without writing anything more
+(EXT4_IOC_SHUTDOWN, as file-system developers test their journals): what was not synced is gone for
+good. Both processes are killed, the image is mounted again, its journal replayed, and they go on.
+Afterwards every TXID of every life is a state that the writer committed, what the replica had
+confirmed is there, and the newest state is the source byte for byte.
 
-Episodes differ in whether the application syncs its commits (then none of them may be lost), and in
-whether the replica is on the disk that loses its power. Needs root and a loop device; where these are
-not to be had, it says so and ends with code 77.
+Episodes differ in whether the application syncs its commits (then none of them may be lost), and
+in whether the replica is on the disk that loses its power. Needs root and a loop device; where
+these are not to be had, it says so and ends with code 77.
 """
 import argparse
 import dataclasses

@@ -79,7 +79,8 @@ class Rig:
             for txid, counter in zip(txids, pool.map(self._check_txid, txids)):
                 self.checked[txid] = counter
         counters = [self.checked[txid] for txid in sorted(self.checked)]
-        lab.require(not in_order or counters == sorted(counters), "a later TXID holds an earlier commit")
+        lab.require(not in_order or counters == sorted(counters),
+                    "a later TXID holds an earlier commit")
         return len(txids)
 
     def _check_txid(self, txid):
