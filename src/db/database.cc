@@ -231,7 +231,8 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
   if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
   if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
   const WalView view = LS_TRY(attachment_->Peek());
-  const bool fresh = !capture_->IsCaptured(view);
+  // Also when a leapfrog was captured and could not land: until it does, no checkpoint runs.
+  const bool fresh = !capture_->IsCaptured(view) || !capture_->IsCaptured(attachment_->held());
   if (fresh) {
     // At once after quiet, then at most once an interval, unless much waits.
     const std::uint64_t waiting =
