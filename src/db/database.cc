@@ -24,6 +24,8 @@ constexpr std::uint64_t kUrgentWalBytes = 16U << 20;
 constexpr std::chrono::milliseconds kBacklogTest{100};
 constexpr std::chrono::seconds kWaitForFile{1};
 constexpr std::chrono::minutes kMaxBackoff{5};
+// A full disk is probed more often: the WAL grows meanwhile, and somebody is making room.
+constexpr std::chrono::seconds kMaxDiskFullBackoff{15};
 constexpr std::chrono::seconds kLogInterval{30};
 constexpr int kSweepAfterDiskFull = 3;
 
@@ -104,7 +106,15 @@ Result<bool> Database::TryAttach(const Context& ctx) {
   // Somebody is going to make a database of it; the switch to WAL mode would fix its page size.
   if (stat.value().size_bytes == 0) return false;
   SetState(DatabaseState::kAttaching);
-  LS_TRY(PrepareMeta(ctx, stat.value()));
+  auto prepared = PrepareMeta(ctx, stat.value());
+  if (!prepared.ok()) {
+    const Error& error = prepared.error();
+    if (!error.Is(ErrorCode::kDenied)) return std::move(prepared).error();
+    return Error(ErrorCode::kDenied,
+                 fmt::format("{} (litestream keeps its state there: let it write, or set meta-path "
+                             "to a directory where it may)",
+                             error.message()));
+  }
   attachment_ = LS_TRY(Attachment::Open(env_, options_.path, options_.sqlite_vfs));
   if (attachment_->switched_to_wal()) log_.Info("switched the database to WAL mode");
   auto captured = FirstCapture(ctx);
@@ -489,8 +499,9 @@ NextRun Database::NoteFailure(const Error& error) {
   ++failures_;
   const auto first =
       std::max<std::chrono::nanoseconds>(options_.monitor_interval, std::chrono::milliseconds(100));
-  backoff_ = failures_ == 1 ? first : std::min<std::chrono::nanoseconds>(backoff_ * 2, kMaxBackoff);
   const bool disk_full = error.Is(ErrorCode::kNoSpace);
+  const std::chrono::nanoseconds most = disk_full ? kMaxDiskFullBackoff : kMaxBackoff;
+  backoff_ = failures_ == 1 ? first : std::min(backoff_ * 2, std::max(first, most));
   {
     MutexLock lock(mu_);
     status_.state = DatabaseState::kFailing;
