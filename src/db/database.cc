@@ -149,6 +149,8 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
 }
 
 Result<void> Database::FirstCapture(const Context& ctx) {
+  ++attach_count_;
+  last_full_ = {};
   const WalView view = attachment_->held();
   const Decision decision = LS_TRY(capture_->Examine(*attachment_, view));
   switch (decision.continuation) {
@@ -491,7 +493,7 @@ void Database::OnBatch(const Batch& batch) {
 }
 
 void Database::OfferFiles() {
-  const LocalFiles files{.range = local_->range(), .last_full = last_full_};
+  const LocalFiles files{.range = local_->range(), .last_full = last_full_, .chain = attach_count_};
   for (auto& uploader : uploaders_) uploader->Offer(files);
 }
 
