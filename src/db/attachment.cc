@@ -35,13 +35,10 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   shm_path_ = path.string() + "-shm";
   ConnectionOptions options;
   options.vfs = vfs;
+  const auto shm_before = env_.Stat(shm_path_);
   connections_[0] = LS_TRY(Connection::Open(path, options));
   database_ = LS_TRY(env_.Open(path, {}));
   database_identity_ = LS_TRY(database_->Stat()).identity;
-  if (LS_TRY(env_.Stat(path)).identity != database_identity_) {
-    return Error(ErrorCode::kUnavailable,
-                 fmt::format("{}: replaced while it was being opened", path.string()));
-  }
   Connection& first = *connections_[0];
   std::string mode = LS_TRY(first.QueryText("PRAGMA journal_mode"),
                             "{}: another process may hold the database with "
@@ -66,7 +63,12 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   }
   held_ = LS_TRY(holder().BeginRead(), "{}: begin the read transaction", path.string());
   restart_allowed_ = held_.frames == 0;
-  return OpenWal();
+  LS_TRY(OpenWal());
+  // SQLite opened the files by their paths one after the other, so they may belong to two
+  // databases.
+  LS_TRY(CheckSameFiles());
+  if (shm_before.ok() && shm_before.value().identity != shm_identity_) return Replaced();
+  return {};
 }
 
 Result<void> Attachment::OpenWal() {
@@ -88,6 +90,17 @@ Result<bool> Attachment::SameFiles() const {
     if (stat.value().identity != *identity) return false;
   }
   return true;
+}
+
+Error Attachment::Replaced() const {
+  return {ErrorCode::kUnavailable,
+          fmt::format("{}: the database, its -wal or its -shm was replaced or removed meanwhile",
+                      path_.string())};
+}
+
+Result<void> Attachment::CheckSameFiles() const {
+  if (!LS_TRY(SameFiles())) return Replaced();
+  return {};
 }
 
 bool Attachment::Holding() const {
@@ -122,6 +135,7 @@ Result<void> Attachment::Abandon() {
 }
 
 Result<CheckpointResult> Attachment::PassiveUnlocked() {
+  LS_TRY(CheckSameFiles());
   return idle().Checkpoint(CheckpointMode::kPassive, {});
 }
 
@@ -165,6 +179,7 @@ Result<WalView> Attachment::RenewHolder() {
 
 Result<CheckpointResult> Attachment::BackfillUnderLock(const Context& ctx,
                                                        std::chrono::milliseconds limit) {
+  LS_TRY(CheckSameFiles());
   LS_TRY(holder().EndTransaction());
   const MonoTime until = ctx.clock().Monotonic() + limit;
   Result<CheckpointResult> result = holder().Checkpoint(CheckpointMode::kPassive, {});
@@ -181,6 +196,7 @@ Result<CheckpointResult> Attachment::BackfillUnderLock(const Context& ctx,
 
 Result<CheckpointResult> Attachment::WaitForReaders(CheckpointMode mode,
                                                     std::chrono::milliseconds limit) {
+  LS_TRY(CheckSameFiles());
   return idle().Checkpoint(mode, limit);
 }
 

@@ -20,6 +20,8 @@ constexpr std::chrono::milliseconds kBacklogTest{100};
 constexpr std::chrono::seconds kLongestBacklogTest{1};
 constexpr std::chrono::seconds kWaitForFile{1};
 constexpr std::chrono::minutes kMaxBackoff{5};
+// A full disk is probed more often: the WAL grows meanwhile, and somebody is making room.
+constexpr std::chrono::seconds kMaxDiskFullBackoff{15};
 constexpr std::chrono::seconds kLogInterval{30};
 constexpr int kSweepAfterDiskFull = 3;
 
@@ -100,7 +102,15 @@ Result<bool> Database::TryAttach(const Context& ctx) {
   // Somebody is going to make a database of it; the switch to WAL mode would fix its page size.
   if (stat.value().size_bytes == 0) return false;
   SetState(DatabaseState::kAttaching);
-  LS_TRY(PrepareMeta(ctx, stat.value()));
+  auto prepared = PrepareMeta(ctx, stat.value());
+  if (!prepared.ok()) {
+    const Error& error = prepared.error();
+    if (!error.Is(ErrorCode::kDenied)) return std::move(prepared).error();
+    return Error(ErrorCode::kDenied,
+                 fmt::format("{} (litestream keeps its state there: let it write, or set meta-path "
+                             "to a directory where it may)",
+                             error.message()));
+  }
   attachment_ = LS_TRY(Attachment::Open(env_, options_.path, options_.sqlite_vfs));
   if (attachment_->switched_to_wal()) log_.Info("switched the database to WAL mode");
   auto captured = FirstCapture(ctx);
@@ -135,6 +145,8 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
 }
 
 Result<void> Database::FirstCapture(const Context& ctx) {
+  ++attach_count_;
+  last_full_ = {};
   const WalView view = attachment_->held();
   const Decision decision = LS_TRY(capture_->Examine(*attachment_, view));
   switch (decision.continuation) {
@@ -227,7 +239,8 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
   if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
   if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
   const WalView view = LS_TRY(attachment_->Peek());
-  if (!capture_->IsCaptured(view)) {
+  // Also when a leapfrog was captured and could not land: until it does, no checkpoint runs.
+  if (!capture_->IsCaptured(view) || !capture_->IsCaptured(attachment_->held())) {
     const MonoTime now = Now();
     if (const auto later = Postponed(view, now)) return NextRun::At(*later);
     last_capture_ = now;
@@ -476,7 +489,7 @@ void Database::OnBatch(const Batch& batch) {
 }
 
 void Database::OfferFiles() {
-  const LocalFiles files{.range = local_->range(), .last_full = last_full_};
+  const LocalFiles files{.range = local_->range(), .last_full = last_full_, .chain = attach_count_};
   for (auto& uploader : uploaders_) uploader->Offer(files);
 }
 
@@ -484,8 +497,9 @@ NextRun Database::NoteFailure(const Error& error) {
   ++failures_;
   const auto first =
       std::max<std::chrono::nanoseconds>(options_.monitor_interval, std::chrono::milliseconds(100));
-  backoff_ = failures_ == 1 ? first : std::min<std::chrono::nanoseconds>(backoff_ * 2, kMaxBackoff);
   const bool disk_full = error.Is(ErrorCode::kNoSpace);
+  const std::chrono::nanoseconds most = disk_full ? kMaxDiskFullBackoff : kMaxBackoff;
+  backoff_ = failures_ == 1 ? first : std::min(backoff_ * 2, std::max(first, most));
   {
     MutexLock lock(mu_);
     status_.state = DatabaseState::kFailing;

@@ -142,6 +142,7 @@ class Database : private UploaderHost {
   Checkpointer checkpointer_;
   Scrubber scrubber_;
   Txid last_full_;
+  std::uint64_t attach_count_ = 0;
   MonoTime last_capture_;
   MonoTime next_prune_;
   MonoTime slow_tick_;

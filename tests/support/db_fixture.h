@@ -33,6 +33,7 @@ class DbFixture : public ::testing::Test {
     options.path = Path();
     options.checkpoint = checkpoint_;
     options.max_sync_wal_bytes = max_sync_wal_bytes_;
+    options.sqlite_vfs = sqlite_vfs_;
     ReplicaOptions replica;
     replica.client = MakeMemoryClient(store_);
     options.replicas = {replica};
@@ -100,6 +101,7 @@ class DbFixture : public ::testing::Test {
   Logger log_;
   CheckpointOptions checkpoint_;
   std::uint64_t max_sync_wal_bytes_ = 64U << 20;
+  std::string sqlite_vfs_;  // Of the engine; empty: the default.
   bool running_ = false;
   std::unique_ptr<Database> engine_;
 };
