@@ -104,6 +104,7 @@ Result<bool> Database::TryAttach(const Context& ctx) {
   // Somebody is going to make a database of it; the switch to WAL mode would fix its page size.
   if (stat.value().size_bytes == 0) return false;
   SetState(DatabaseState::kAttaching);
+  LS_TRY(CheckIsDatabase(env_, options_.path));
   LS_TRY(PrepareMeta(ctx, stat.value()));
   attachment_ = LS_TRY(Attachment::Open(env_, options_.path, options_.sqlite_vfs));
   if (attachment_->switched_to_wal()) log_.Info("switched the database to WAL mode");
@@ -120,7 +121,13 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
   const FileOwner directories{.mode = parent.mode, .uid = parent.uid, .gid = parent.gid};
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
-  LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
+  auto created = CreateDirectories(env_, options_.meta_path, directories);
+  if (!created.ok() && created.error().Is(ErrorCode::kDenied)) {
+    return Error(ErrorCode::kDenied,
+                 created.error().message() +
+                     "; the local state is kept there, and this user must be able to write it");
+  }
+  LS_TRY(std::move(created));
   if (!meta_lock_) {
     auto lock = env_.Lock(options_.meta_path / "lock", file_owner_);
     if (!lock.ok() && lock.error().Is(ErrorCode::kAlreadyExists)) {
@@ -322,9 +329,8 @@ void Database::ArmWatches() {
     if (watch.ok()) directory_watch_ = std::move(watch).value();
   }
   if (!attachment_) return;
-  const std::filesystem::path wal = options_.path.string() + "-wal";
   if (wal_watch_ && wal_watch_->Rearm().ok()) return;
-  auto watch = env_.WatchFile(wal, wake);
+  auto watch = env_.WatchFile(attachment_->wal_path(), wake);
   wal_watch_ = watch.ok() ? std::move(watch).value() : nullptr;
 }
 
