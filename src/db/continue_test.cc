@@ -13,17 +13,6 @@ namespace {
 
 class ContinueTest : public DbFixture {
  protected:
-  // A table whose writes touch few pages.
-  void CreateTable(SqliteApp& app) {
-    app.Exec("PRAGMA wal_autocheckpoint = 0");
-    app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
-    Write(app, 20);
-  }
-  void Write(SqliteApp& app, int rows) {
-    for (int i = 0; i < rows; ++i) {
-      app.Exec("INSERT INTO t (x) VALUES (randomblob(3000))");
-    }
-  }
   LtxHeader Newest() {
     LocalLtx local(Env::Real(), Meta(), {}, {});
     EXPECT_TRUE(local.Open().ok());
@@ -35,7 +24,7 @@ class ContinueTest : public DbFixture {
 
 TEST_F(ContinueTest, FirstCaptureHoldsEverything) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   EXPECT_EQ(Sync(), Txid{1});
   EXPECT_TRUE(Newest().IsSnapshot());
   ExpectRestores();
@@ -43,7 +32,7 @@ TEST_F(ContinueTest, FirstCaptureHoldsEverything) {
 
 TEST_F(ContinueTest, NothingIsWrittenIntoTheDatabase) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   const auto schema = app.Text("SELECT group_concat(name) FROM sqlite_schema");
   const auto version = app.Int("PRAGMA data_version");
   Sync();
@@ -55,7 +44,7 @@ TEST_F(ContinueTest, NothingIsWrittenIntoTheDatabase) {
 
 TEST_F(ContinueTest, SameGenerationGoesOnIncrementally) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   Write(app, 2);
@@ -66,7 +55,7 @@ TEST_F(ContinueTest, SameGenerationGoesOnIncrementally) {
 
 TEST_F(ContinueTest, NothingNewMakesNoFile) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Sync(), Txid{1});
   Stop();
@@ -77,7 +66,7 @@ TEST_F(ContinueTest, NothingNewMakesNoFile) {
 // WAL restarts once with a shorter generation: its old end is still there and looks intact.
 TEST_F(ContinueTest, D1TailLostByOneRestartIsNoticed) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   Write(app, 10);
@@ -90,7 +79,7 @@ TEST_F(ContinueTest, D1TailLostByOneRestartIsNoticed) {
 // D1b: two restarts, of which the second generation overwrites the first one whole.
 TEST_F(ContinueTest, D1bOverwrittenGenerationIsNoticed) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   app.Exec("PRAGMA wal_checkpoint(RESTART)");
@@ -103,7 +92,7 @@ TEST_F(ContinueTest, D1bOverwrittenGenerationIsNoticed) {
 
 TEST_F(ContinueTest, OneCleanRestartGoesOnAtTheFront) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   app.Exec("PRAGMA wal_checkpoint(RESTART)");
@@ -116,7 +105,7 @@ TEST_F(ContinueTest, OneCleanRestartGoesOnAtTheFront) {
 // journal_size_limit cuts the WAL behind the new generation: the evidence is gone.
 TEST_F(ContinueTest, JournalSizeLimitCutsTheEvidence) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   Write(app, 10);
@@ -129,7 +118,7 @@ TEST_F(ContinueTest, JournalSizeLimitCutsTheEvidence) {
 
 TEST_F(ContinueTest, TruncatedWalIsNoticed) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   Write(app, 5);
@@ -141,7 +130,7 @@ TEST_F(ContinueTest, TruncatedWalIsNoticed) {
 TEST_F(ContinueTest, WalDeletedWhileStopped) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Sync();
     Stop();
     Write(app, 5);
@@ -155,7 +144,7 @@ TEST_F(ContinueTest, WalDeletedWhileStopped) {
 TEST_F(ContinueTest, ComparisonWithoutADifferenceMakesNoFile) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Sync();
     Stop();
   }
@@ -172,7 +161,7 @@ TEST_F(ContinueTest, ComparisonWithoutADifferenceMakesNoFile) {
 TEST_F(ContinueTest, ComparisonShipsOnlyTheDifference) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Write(app, 300);
     Sync();
     Stop();
@@ -188,7 +177,7 @@ TEST_F(ContinueTest, ComparisonShipsOnlyTheDifference) {
 // D16: another database takes the path while we run.
 TEST_F(ContinueTest, D16ReplacedDatabaseIsNotMixed) {
   auto app = std::make_unique<SqliteApp>(Path());
-  CreateTable(*app);
+  CreateTable(*app, 20);
   Sync();
   const auto other = dir_.path() / "other";
   {
@@ -207,7 +196,7 @@ TEST_F(ContinueTest, D16ReplacedDatabaseIsNotMixed) {
 TEST_F(ContinueTest, RestoredOverWhileStopped) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
   }
   const auto old = ReadWholeFile(Path());
   {
@@ -225,7 +214,7 @@ TEST_F(ContinueTest, RestoredOverWhileStopped) {
 // SQLite sees is what must be captured.
 TEST_F(ContinueTest, LeftOverWalBesideACopiedDatabase) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   app.Exec("PRAGMA wal_checkpoint(TRUNCATE)");
   const auto old = ReadWholeFile(Path());
   Write(app, 30);
@@ -245,7 +234,7 @@ TEST_F(ContinueTest, ZeroByteFileIsLeftAlone) {
   EXPECT_EQ(std::filesystem::file_size(Path()), 0U);
   EXPECT_FALSE(std::filesystem::exists(Wal()));
   SqliteApp app(Path(), "PRAGMA page_size = 8192");
-  CreateTable(app);
+  CreateTable(app, 20);
   EXPECT_EQ(Sync(), Txid{1});
   EXPECT_EQ(Newest().page_size, 8192U);
   ExpectRestores();
@@ -255,7 +244,7 @@ TEST_F(ContinueTest, MissingDatabaseIsWaitedFor) {
   EXPECT_TRUE(engine().SyncOnce(ctx_).error().Is(ErrorCode::kNotFound));
   EXPECT_FALSE(std::filesystem::exists(Meta()));
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   EXPECT_EQ(Sync(), Txid{1});
 }
 
@@ -274,7 +263,7 @@ TEST_F(ContinueTest, RollbackJournalDatabaseIsSwitchedToWal) {
 TEST_F(ContinueTest, PageSizeChangedWhileStopped) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Sync();
     Stop();
     app.Exec("PRAGMA journal_mode = delete");
@@ -293,7 +282,7 @@ TEST_F(ContinueTest, PageSizeChangedWhileStopped) {
 // The state directory goes away: the replica's line goes on above what it holds (R11).
 TEST_F(ContinueTest, R11LostStateGoesOnAboveTheReplica) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Write(app, 1);
   EXPECT_EQ(Sync(), Txid{2});
@@ -309,7 +298,7 @@ TEST_F(ContinueTest, R11LostStateGoesOnAboveTheReplica) {
 
 TEST_F(ContinueTest, DamagedLocalFileIsNotBuiltUpon) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Write(app, 1);
   Sync();
@@ -325,7 +314,7 @@ TEST_F(ContinueTest, DamagedLocalFileIsNotBuiltUpon) {
 
 TEST_F(ContinueTest, LostPageSumsAreRebuiltOrReplaced) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Write(app, 2);
   Sync();
@@ -342,7 +331,7 @@ TEST_F(ContinueTest, LostPageSumsAreRebuiltOrReplaced) {
 // The entries stand behind the durable files after a crash; replaying mends them.
 TEST_F(ContinueTest, StalePageSumsAreReplayed) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   const auto sums = ReadWholeFile(Meta() / "pages.sum");
   for (int i = 0; i < 5; ++i) {
@@ -358,7 +347,7 @@ TEST_F(ContinueTest, StalePageSumsAreReplayed) {
 
 TEST_F(ContinueTest, ASecondReplicatorIsKeptOut) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Database second(Env::Real(), scheduler_, Options(), log_);
   const auto synced = second.SyncOnce(ctx_);

@@ -102,6 +102,7 @@ Result<bool> Database::TryAttach(const Context& ctx) {
   // Somebody is going to make a database of it; the switch to WAL mode would fix its page size.
   if (stat.value().size_bytes == 0) return false;
   SetState(DatabaseState::kAttaching);
+  LS_TRY(CheckIsDatabase(env_, options_.path));
   auto prepared = PrepareMeta(ctx, stat.value());
   if (!prepared.ok()) {
     const Error& error = prepared.error();
@@ -331,9 +332,8 @@ void Database::ArmWatches() {
     if (watch.ok()) directory_watch_ = std::move(watch).value();
   }
   if (!attachment_) return;
-  const std::filesystem::path wal = options_.path.string() + "-wal";
   if (wal_watch_ && wal_watch_->Rearm().ok()) return;
-  auto watch = env_.WatchFile(wal, wake);
+  auto watch = env_.WatchFile(attachment_->wal_path(), wake);
   wal_watch_ = watch.ok() ? std::move(watch).value() : nullptr;
 }
 
