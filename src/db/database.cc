@@ -200,6 +200,7 @@ void Database::Detach() {
       log_.Warn("cannot save page sums, the next start may have to read the database",
                 {{"error", flushed.error().message()}});
     }
+    OfferWhatWasOpen(/*fresh=*/false);
   }
   attachment_.reset();
   capture_.reset();
@@ -245,9 +246,11 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     last_capture_ = Now();
     LS_TRY(CaptureNew(ctx));
   }
+  // Before a checkpoint leaves its seal open: this would close it.
+  LS_TRY(PruneLocal());
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
-  LS_TRY(PruneLocal());
+  OfferWhatWasOpen(fresh);
   if (fresh) retests_ = 0;
   ArmWatches();
   // Armed first, tested after: what came in between is seen now.
@@ -300,6 +303,7 @@ NextRun Database::Sleep() {
   if (!wal_watch_ && options_.monitor_interval.count() > 0) {
     at = std::min(at, now + options_.monitor_interval);
   }
+  if (capture_->newest_is_open()) at = std::min(at, last_capture_ + options_.monitor_interval);
   if (const auto due = checkpointer_.NextDue(attachment_->held())) at = std::min(at, *due);
   if (capture_->sums_valid()) at = std::min(at, scrubber_.NextDue(now));
   return NextRun::At(at);
@@ -480,8 +484,21 @@ void Database::OnBatch(const Batch& batch) {
 }
 
 void Database::OfferFiles() {
-  const LocalFiles files{.range = local_->range(), .last_full = last_full_};
+  LocalFiles files{.range = local_->range(), .last_full = last_full_};
+  if (files.range && capture_->newest_is_open()) {
+    files.range->max = Txid{files.range->max.value - 1};
+    if (files.range->max < files.range->min) files.range.reset();
+  }
+  offered_ = files.range ? files.range->max : Txid{};
   for (auto& uploader : uploaders_) uploader->Offer(files);
+}
+
+// The seal of a checkpoint waits for the next capture to take it in, and goes by itself if there
+// was none when it was due.
+void Database::OfferWhatWasOpen(bool fresh) {
+  if (!fresh && Now() >= last_capture_ + options_.monitor_interval) capture_->CloseNewest();
+  if (capture_->newest_is_open() || !local_->range()) return;
+  if (offered_ < local_->range()->max) OfferFiles();
 }
 
 NextRun Database::NoteFailure(const Error& error) {
@@ -586,6 +603,10 @@ Result<void> Database::Close(const Context& ctx, std::chrono::nanoseconds retry_
       auto view = attachment_->Peek();
       if (view.ok() && !capture_->IsCaptured(view.value())) keep(CaptureNew(local_ctx));
     }
+  }
+  if (attachment_) {
+    capture_->CloseNewest();
+    OfferWhatWasOpen(/*fresh=*/false);
   }
   for (auto& uploader : uploaders_) keep(DrainOne(ctx, *uploader, retry_interval));
   uploaders_.clear();
