@@ -212,6 +212,7 @@ class LtxMerge::Impl {
   Result<void> TakePage(Input& input, const LtxPage& page);
   Result<void> Prove(const Context& ctx, std::size_t index);
   Result<void> CheckNoneMissing(std::uint32_t before) const;
+  Result<void> CheckAfter() const;
 
   const MergeOptions options_;
   HandOver sink_;
@@ -223,6 +224,7 @@ class LtxMerge::Impl {
   std::array<std::byte, kMaxPageSize> page_;
   LtxHeader header_;
   LtxTrailer trailer_;
+  DatabaseChecksum checksum_;  // Of the pages added.
   Pgno last_;
   // All pages above this, up to the commit, must be in the inputs.
   std::uint32_t complete_above_ = 0;
@@ -356,6 +358,7 @@ Result<void> LtxMerge::Impl::Produce(const Context& ctx) {
   }
   if (!heads_.empty()) return AddNewest(ctx);
   LS_TRY(CheckNoneMissing(header_.commit_pages + 1));
+  LS_TRY(CheckAfter());
   trailer_ = LS_TRY(encoder_.Finish(std::nullopt));
   stage_ = Stage::kDone;
   return {};
@@ -368,6 +371,7 @@ Result<void> LtxMerge::Impl::AddNewest(const Context& ctx) {
   if (newest.pgno.value <= input.limit_pages) {
     LS_TRY(CheckNoneMissing(newest.pgno.value));
     LS_TRY(encoder_.AddEncoded(input.page), "{}", input.name());
+    checksum_.Toggle(input.page.page_sum);
     last_ = newest.pgno;
   }
   while (!heads_.empty() && heads_.front().pgno == newest.pgno) {
@@ -429,6 +433,16 @@ Result<void> LtxMerge::Impl::CheckNoneMissing(std::uint32_t before) const {
       inputs_, [&](const auto& input) { return input->limit_pages >= next.value; });
   return Broken(fmt::format("page {} of {} is in none of the files from {} to {}", next.value,
                             header_.commit_pages, (*counts)->name(), inputs_.back()->name()));
+}
+
+// A result that holds every page must be the database that the last proof speaks of.
+Result<void> LtxMerge::Impl::CheckAfter() const {
+  const auto proof = header_.Proof();
+  if (!proof || !BuildsOnNothing(*proof) || proof->after == checksum_.value()) return {};
+  return Broken(fmt::format(
+      "{}: its proof says the database checksum is {} after it, that of the "
+      "merged files is {}",
+      inputs_.back()->name(), FormatHex64(proof->after), FormatHex64(checksum_.value())));
 }
 
 // --- The class itself. ---

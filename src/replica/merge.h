@@ -50,8 +50,9 @@ struct MergeOptions {
 //
 // Promise: everything that is read is proven. All checks of LtxDecoder apply to every input, pages
 // that are dropped included; the proofs must follow one another; every page that the files have
-// made the database grow by, and every page of a snapshot, must be there. The last bytes come only
-// after all that, so a damaged input never makes a file that a reader takes.
+// made the database grow by, and every page of a snapshot, must be there; and a snapshot with a
+// proof has exactly that database checksum. The last bytes come only after all that, so a damaged
+// input never makes a file that a reader takes.
 //
 // Memory: the windows, some 2 KiB for each input, and the page index of the result at 2 to 3 bytes
 // a page (50 MB for 100 GB in pages of 4 KiB).

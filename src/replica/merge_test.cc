@@ -386,6 +386,18 @@ TEST_F(MergeTest, FullFileBeginsAChain) {
   EXPECT_THAT(MergeError(), HasSubstr("0000000000000003.ltx: its proof says that it builds on"));
 }
 
+// A snapshot is compared with what its last input says the database is.
+TEST_F(MergeTest, SnapshotIsProven) {
+  ModelReplica model(3, 512);
+  model.Commit(20, 0);
+  model.Commit(20, 2);
+  const std::uint32_t changed = *model.at(Txid{2}).changed.begin();
+  Add(model, 1, 1);
+  Add(model, 2, 2, {.without = {changed}});
+  EXPECT_THAT(MergeError(), HasSubstr("0000000000000002-0000000000000002.ltx: its proof says the "
+                                      "database checksum is"));
+}
+
 // --- What does not fit. ---
 
 TEST_F(MergeTest, WrongNeighbours) {
