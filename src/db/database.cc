@@ -572,6 +572,25 @@ Result<void> Database::SyncOnce(const Context& ctx) {
   return {};
 }
 
+Result<void> Database::SnapshotOnce(const Context& ctx) {
+  for (auto& uploader : uploaders_) {
+    const std::string name = uploader->Status().name;
+    auto made = uploader->ForceSnapshot(ctx);
+    if (made.ok()) continue;
+    const bool files_will_not_do = made.error().Is(ErrorCode::kNotFound) ||
+                                   made.error().Is(ErrorCode::kCorruption) ||
+                                   made.error().Is(ErrorCode::kUnsupported);
+    if (!files_will_not_do) return std::move(made).error().Wrap("replica " + name);
+    log_.Warn("cannot make a snapshot of the files of the replica, reading the database",
+              {{"replica", name}, {"error", made.error().message()}});
+    full_wanted_ = true;
+    LS_TRY(HandleRequests(ctx));
+    LS_TRY(DrainOne(ctx, *uploader, std::chrono::nanoseconds(0)), "replica {}", name);
+    LS_TRY(uploader->ForceSnapshot(ctx), "replica {}", name);
+  }
+  return {};
+}
+
 // Uploads what is there. A replica may ask for more (a full file above what it holds), so a few
 // rounds.
 Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader,

@@ -83,6 +83,9 @@ class Database : private UploaderHost {
   // One capture of everything committed so far and one upload to all replicas, in the caller's
   // thread; for use without Start (`-once`). kNotFound if there is no database.
   Result<void> SyncOnce(const Context& ctx);
+  // After SyncOnce: writes a snapshot of what was synced to every replica, from the files that
+  // there are; from the database if they will not do.
+  Result<void> SnapshotOnce(const Context& ctx);
   // Captures what is committed, uploads until `ctx` ends (trying again every `retry_interval`),
   // lets go of the database. The first error; the database is closed all the same.
   Result<void> Close(const Context& ctx, std::chrono::nanoseconds retry_interval);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "base/env.h"
 #include "format/ltx.h"
@@ -10,6 +11,12 @@
 #include "litestream/types.h"
 
 namespace litestream {
+
+// What capture has made and a replica may need.
+struct LocalFiles {
+  std::optional<TxidRange> range;  // Contiguous.
+  Txid last_full;                  // Newest file that holds every page; 0: none known.
+};
 
 // So much is merged into one object, and so many files: a large backlog goes up as a row of bounded
 // uploads, each of which counts when it is there.

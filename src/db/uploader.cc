@@ -10,6 +10,7 @@
 #include "base/endian.h"
 #include "base/file_stream.h"
 #include "base/try.h"
+#include "db/force_snapshot.h"
 #include "format/ltx.h"
 #include "format/names.h"
 #include "replica/merge.h"
@@ -371,11 +372,18 @@ Result<bool> Uploader::IsOurObject(const Context& ctx, const FileId& id, const T
 }
 
 void Uploader::NoteProgress(const FileInfo& info) {
-  const Txid txid = info.id.txids.max;
-  position_ = txid;
+  position_ = info.id.txids.max;
   {
     MutexLock lock(mu_);
-    status_.txid = txid;
+    status_.txid = *position_;
+  }
+  NoteUploaded(info);
+  host_.OnUploaded(*position_);
+}
+
+void Uploader::NoteUploaded(const FileInfo& info) {
+  {
+    MutexLock lock(mu_);
     ++status_.uploaded_files;
     status_.uploaded_bytes += info.size_bytes;
   }
@@ -383,7 +391,17 @@ void Uploader::NoteProgress(const FileInfo& info) {
                                   {"minTXID", FormatTxid(info.id.txids.min)},
                                   {"maxTXID", FormatTxid(info.id.txids.max)},
                                   {"size", info.size_bytes}});
-  host_.OnUploaded(txid);
+}
+
+Result<void> Uploader::ForceSnapshot(const Context& ctx) {
+  const LocalFiles files = Wanted();
+  if (files.range && (!position_ || *position_ < files.range->max)) {
+    return Error(ErrorCode::kUnavailable, "the replica is not level with the database");
+  }
+  const FileInfo info = LS_TRY(litestream::ForceSnapshot(
+      ctx, env_, *options_.client, files, [this](Txid txid) { return host_.LocalPath(txid); }));
+  NoteUploaded(info);
+  return {};
 }
 
 Result<void> Uploader::Drain(const Context& ctx, std::chrono::nanoseconds retry_interval) {

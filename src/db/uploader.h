@@ -27,12 +27,6 @@ struct ReplicaOptions {
   int max_files_per_pass = 256;  // 0: no limit.
 };
 
-// What capture has made and a replica may need.
-struct LocalFiles {
-  std::optional<TxidRange> range;  // Contiguous.
-  Txid last_full;                  // Newest file that holds every page; 0: none known.
-};
-
 enum class ReplicaState : unsigned char {
   kUnknown,  // Not listed yet.
   kSyncing,  // Behind, working on it.
@@ -92,6 +86,8 @@ class Uploader {
   // Uploads everything that is offered, in the caller's thread, trying again until `ctx` ends.
   // Stops the task for good.
   Result<void> Drain(const Context& ctx, std::chrono::nanoseconds retry_interval);
+  // Writes a snapshot of what is offered and uploaded (db/force_snapshot.h). No task runs.
+  Result<void> ForceSnapshot(const Context& ctx);
   ReplicaStatus Status() const;
 
  private:
@@ -109,6 +105,7 @@ class Uploader {
   Result<Body> OpenBody(const Context& ctx, const FileId& id, const TxidRange& local);
   Result<bool> IsOurObject(const Context& ctx, const FileId& id, const TxidRange& local);
   void NoteProgress(const FileInfo& info);
+  void NoteUploaded(const FileInfo& info);
   void NoteFailure(const Error& error);
   LocalFiles Wanted() const;
 
