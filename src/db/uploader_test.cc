@@ -361,8 +361,8 @@ TEST_F(UploaderTest, WipedReplicaGetsASnapshot) {
   }
   Stop();
   ASSERT_TRUE(MakeMemoryClient(store_)->DeleteAll(ctx_).ok());
-  for (int i = 1; i < 4; ++i) {
-    std::filesystem::remove(Meta() / "ltx/0" / FormatLtxFilename({Txid(i), Txid(i)}));
+  for (std::uint64_t i = 1; i < 4; ++i) {
+    std::filesystem::remove(Meta() / "ltx/0" / FormatLtxFilename({Txid{i}, Txid{i}}));
   }
   Write(app, 1);
   Sync();
