@@ -20,8 +20,9 @@ constexpr std::chrono::milliseconds kBacklogTest{100};
 constexpr std::chrono::seconds kLongestBacklogTest{1};
 constexpr std::chrono::seconds kWaitForFile{1};
 constexpr std::chrono::minutes kMaxBackoff{5};
-// A full disk is probed more often: the WAL grows meanwhile, and somebody is making room.
-constexpr std::chrono::seconds kMaxDiskFullBackoff{15};
+// What somebody else may end at any moment is probed more often: a full disk, while the WAL grows
+// and room is made; another process that holds the database, whose end makes this one its heir.
+constexpr std::chrono::seconds kMaxProbeBackoff{15};
 constexpr std::chrono::seconds kLogInterval{30};
 constexpr int kSweepAfterDiskFull = 3;
 
@@ -516,7 +517,8 @@ NextRun Database::NoteFailure(const Error& error) {
   const auto first =
       std::max<std::chrono::nanoseconds>(options_.monitor_interval, std::chrono::milliseconds(100));
   const bool disk_full = error.Is(ErrorCode::kNoSpace);
-  const std::chrono::nanoseconds most = disk_full ? kMaxDiskFullBackoff : kMaxBackoff;
+  const std::chrono::nanoseconds most =
+      disk_full || error.Is(ErrorCode::kUnavailable) ? kMaxProbeBackoff : kMaxBackoff;
   backoff_ = failures_ == 1 ? first : std::min(backoff_ * 2, std::max(first, most));
   {
     MutexLock lock(mu_);
