@@ -4,9 +4,11 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include "tests/support/db_fixture.h"
+#include "tests/support/fault_env.h"
 
 namespace litestream {
 namespace {
@@ -99,6 +101,62 @@ TEST_F(ContinueTest, D1bOverwrittenGenerationIsNoticed) {
   Write(app, 2);
   Sync();
   ExpectRestores();
+}
+
+// D5: one restart, and the new generation is so long that it covers the captured end and what was
+// behind it.
+TEST_F(ContinueTest, D5OverwrittenEndIsADoubt) {
+  SqliteApp app(Path());
+  CreateTable(app);
+  Sync();
+  Stop();
+  app.Exec("UPDATE t SET x = 'not captured' WHERE id < 10");
+  app.Exec("PRAGMA wal_checkpoint(RESTART)");
+  for (int i = 0; i < 60; ++i) app.Exec("UPDATE t SET x = randomblob(2000) WHERE id = 15");
+  Sync();
+  ExpectRestores();
+}
+
+// R9: a position at the front of an empty WAL, which has no frame that could prove anything.
+TEST_F(ContinueTest, R9PositionAtTheFrontOfAnEmptyWal) {
+  for (const bool away : {false, true}) {
+    for (const bool other_salts : {false, true}) {
+      SCOPED_TRACE(fmt::format("away {}, other salts {}", away, other_salts));
+      SqliteApp app(Path());
+      app.Exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, x BLOB)");
+      Write(app, 5);
+      app.Exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      Sync();
+      if (away) Stop();
+      if (other_salts) {
+        Write(app, 1);
+        app.TryExec("PRAGMA wal_checkpoint(TRUNCATE)");
+      }
+      Write(app, 1);
+      Sync();
+      ExpectRestores();
+      EXPECT_EQ(engine().Status().errors, 0U);
+      Stop();
+    }
+  }
+}
+
+// A clean stop, after which the application goes on as it likes.
+TEST_F(ContinueTest, CleanStopThenTheApplicationGoesOn) {
+  SqliteApp app(Path());
+  CreateTable(app);
+  Run(std::chrono::minutes(1));
+  for (const char* checkpoint :
+       {"", "PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(RESTART)",
+        "PRAGMA wal_checkpoint(TRUNCATE)"}) {
+    SCOPED_TRACE(checkpoint);
+    Close();
+    Write(app, 3);
+    app.Exec(checkpoint);
+    Write(app, 1);
+    Run(std::chrono::minutes(1));
+    ExpectRestores();
+  }
 }
 
 TEST_F(ContinueTest, OneCleanRestartGoesOnAtTheFront) {
@@ -354,6 +412,82 @@ TEST_F(ContinueTest, StalePageSumsAreReplayed) {
   Write(app, 1);
   EXPECT_EQ(Sync(), Txid{7});
   ExpectRestores();
+}
+
+// A process died while it staged a file: the rest is removed, and the TXID is used again.
+TEST_F(ContinueTest, UnfinishedFileIsRemoved) {
+  SqliteApp app(Path());
+  CreateTable(app);
+  Sync();
+  Stop();
+  const auto left = Meta() / "ltx/0/0000000000000002-0000000000000002.ltx.tmp";
+  WriteWholeFile(left, std::vector<std::byte>(100));
+  Sync();
+  EXPECT_FALSE(std::filesystem::exists(left));
+  Write(app, 1);
+  EXPECT_EQ(Sync(), Txid{2});
+  ExpectRestores();
+}
+
+// R25: a call that is ended in the middle is no sign of a lost WAL.
+TEST_F(ContinueTest, R25CancelledIsNoDoubt) {
+  SqliteApp app(Path());
+  CreateTable(app);
+  Write(app, 200);
+  Sync();
+  testing::FaultEnv files(Env::Real());
+  for (const bool attached : {true, false}) {
+    SCOPED_TRACE(attached);
+    if (!attached) {
+      Stop();
+      env_ = &files;
+    }
+    Write(app, 3);
+    std::stop_source stop;
+    stop.request_stop();
+    const Context ended(stop.get_token(), std::nullopt, clock_);
+    const auto synced = engine().SyncOnce(ended);
+    ASSERT_FALSE(synced.ok());
+    EXPECT_TRUE(synced.error().Is(ErrorCode::kCancelled)) << synced.error().message();
+    Sync();
+    EXPECT_GT(Newest().wal_offset, 32);  // An ordinary stretch, not all or a comparison.
+    ExpectRestores();
+  }
+  Stop();
+}
+
+// R18, R31: closing captures what is committed and lets everything go, also with a caller who waits
+// no longer, without a database, and twice.
+TEST_F(ContinueTest, R31CloseAlwaysLetsGo) {
+  SqliteApp app(Path());
+  CreateTable(app);
+  Sync();
+  Write(app, 1);
+  std::stop_source stop;
+  stop.request_stop();
+  const Context ended(stop.get_token(), std::nullopt, clock_);
+  (void)engine().Close(ended, std::chrono::seconds(1)).ok();
+  EXPECT_EQ(engine().Status().txid, Txid{2});
+  EXPECT_EQ(engine().Status().state, DatabaseState::kClosed);
+  // Neither the read transaction nor the lock is held any more.
+  EXPECT_EQ(app.TryExec("PRAGMA wal_checkpoint(TRUNCATE)"), SQLITE_OK);
+  EXPECT_EQ(std::filesystem::file_size(Wal()), 0U);
+  EXPECT_TRUE(Env::Real().Lock(Meta() / "lock", {}).ok());
+  EXPECT_TRUE(engine().Close(ctx_, std::chrono::seconds(1)).ok());
+  Stop();
+  Sync();
+  ExpectRestores();
+}
+
+TEST_F(ContinueTest, R18CloseAfterTheDatabaseVanished) {
+  auto app = std::make_unique<SqliteApp>(Path());
+  CreateTable(*app);
+  Run(std::chrono::minutes(1));
+  app.reset();
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(Path().string() + suffix);
+  }
+  Close();
 }
 
 TEST_F(ContinueTest, ASecondReplicatorIsKeptOut) {
