@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include "base/endian.h"
+#include "format/wal.h"
 #include "tests/support/db_fixture.h"
 #include "tests/support/fault_env.h"
 
@@ -25,6 +27,35 @@ class ContinueTest : public DbFixture {
     for (int i = 0; i < rows; ++i) {
       app.Exec("INSERT INTO t (x) VALUES (randomblob(3000))");
     }
+  }
+  // The WAL with the frames behind `from` that hold a leaf of the freelist above `old_pages` left
+  // out: what another writer than SQLite could have written.
+  static std::vector<std::byte> WithoutFreePages(const std::vector<std::byte>& wal,
+                                                 std::uint64_t from, std::uint32_t old_pages) {
+    const auto header = ParseWalHeader(std::span(wal).first(kWalHeaderSize));
+    EXPECT_TRUE(header.ok() && header.value());
+    const std::size_t frame_size = WalFrameSize(header.value()->page_size);
+    std::uint32_t trunk = 0;
+    for (std::size_t at = from; at < wal.size(); at += frame_size) {
+      if (LoadBe32(&wal[at]) == 1) trunk = LoadBe32(&wal[at + kWalFrameHeaderSize + 32]);
+    }
+    std::vector<std::byte> out(wal.begin(), wal.begin() + static_cast<std::ptrdiff_t>(from));
+    WalChecksum checksum = {LoadBe32(&wal[from - frame_size + 16]),
+                            LoadBe32(&wal[from - frame_size + 20])};
+    for (std::size_t at = from; at < wal.size(); at += frame_size) {
+      auto frame = std::vector(wal.begin() + static_cast<std::ptrdiff_t>(at),
+                               wal.begin() + static_cast<std::ptrdiff_t>(at + frame_size));
+      const std::uint32_t pgno = LoadBe32(&frame[0]);
+      if (pgno > old_pages && pgno != trunk && LoadBe32(&frame[4]) == 0) continue;
+      const bool big_endian = header.value()->big_endian_checksums;
+      const auto bytes = std::span<const std::byte>(frame);
+      checksum = ContinueWalChecksum(checksum, bytes.first(8), big_endian);
+      checksum = ContinueWalChecksum(checksum, bytes.subspan(kWalFrameHeaderSize), big_endian);
+      StoreBe32(&frame[16], checksum[0]);
+      StoreBe32(&frame[20], checksum[1]);
+      out.insert(out.end(), frame.begin(), frame.end());
+    }
+    return out;
   }
   LtxHeader Newest() {
     LocalLtx local(Env::Real(), Meta(), {}, {});
@@ -412,6 +443,35 @@ TEST_F(ContinueTest, StalePageSumsAreReplayed) {
   Write(app, 1);
   EXPECT_EQ(Sync(), Txid{7});
   ExpectRestores();
+}
+
+// R5: a transaction grows the database by pages that it does not write (free ones, which SQLite
+// never reads). The file holds them all the same, or no restore could lay it over the one before.
+TEST_F(ContinueTest, R5GrowthByPagesThatAreNotInTheWal) {
+  std::uint32_t old_pages = 0;
+  std::uint64_t captured = 0;
+  {
+    SqliteApp app(Path());
+    CreateTable(app);
+    Sync();
+    captured = static_cast<std::uint64_t>(Newest().wal_offset + Newest().wal_size);
+    Stop();
+    old_pages = static_cast<std::uint32_t>(app.Int("PRAGMA page_count"));
+    app.Exec("BEGIN");
+    Write(app, 40);
+    app.Exec("DELETE FROM t WHERE id > 20; COMMIT");
+    ASSERT_GT(app.Int("PRAGMA freelist_count"), 20);
+    sqlite3_db_config(app.db(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
+  std::filesystem::remove(Path().string() + "-shm");
+  const auto wal = ReadWholeFile(Wal());
+  WriteWholeFile(Wal(), WithoutFreePages(wal, captured, old_pages));
+  ASSERT_LT(std::filesystem::file_size(Wal()) + 20 * 4096, wal.size());
+  EXPECT_EQ(Sync(), Txid{2});
+  EXPECT_GT(Newest().wal_offset, 32);
+  ExpectRestores();
+  SqliteApp app(Path());
+  EXPECT_EQ(app.Text("PRAGMA integrity_check"), "ok");
 }
 
 // A process died while it staged a file: the rest is removed, and the TXID is used again.

@@ -140,8 +140,8 @@ TEST_F(TrapTest, ExclusiveLockingModeIsSaidAndRetried) {
   EXPECT_EQ(RestoredRows(), "first,mine");
 }
 
-// A writer in a tight loop: the write lock is hardly ever free, and checkpoints happen all the
-// same, without an error or a long wait for the writer.
+// R6: a writer in a tight loop commits between any two steps of ours. The write lock is hardly ever
+// free, and checkpoints happen all the same, without an error or a long wait for the writer.
 TEST_F(TrapTest, WriterInATightLoop) {
   checkpoint_.min_pages = 200;
   RemoteApp app(Path());
