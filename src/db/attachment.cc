@@ -21,8 +21,13 @@ constexpr std::chrono::milliseconds kBeginHolderLimit{50};
 Result<std::unique_ptr<Attachment>> Attachment::Open(Env& env, const std::filesystem::path& path,
                                                      const std::string& vfs) {
   std::unique_ptr<Attachment> a(new Attachment(env));
-  LS_TRY(a->Begin(path, vfs));
-  return a;
+  auto begun = a->Begin(path, vfs);
+  if (begun.ok()) return a;
+  if (!begun.error().Is(ErrorCode::kDenied)) return std::move(begun).error();
+  return Error(ErrorCode::kDenied,
+               fmt::format("{} (replication needs to write the database's -wal and -shm, and the "
+                           "file at a checkpoint: run litestream as the user of the application)",
+                           begun.error().message()));
 }
 
 Attachment::~Attachment() {
@@ -40,10 +45,12 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   database_ = LS_TRY(env_.Open(path, {}));
   database_identity_ = LS_TRY(database_->Stat()).identity;
   Connection& first = *connections_[0];
-  std::string mode = LS_TRY(first.QueryText("PRAGMA journal_mode"),
-                            "{}: another process may hold the database with "
-                            "locking_mode=EXCLUSIVE",
-                            path.string());
+  auto asked = first.QueryText("PRAGMA journal_mode");
+  if (!asked.ok() && asked.error().Is(ErrorCode::kUnavailable)) {
+    return std::move(asked).error().Wrap(fmt::format(
+        "{}: another process may hold the database with locking_mode=EXCLUSIVE", path.string()));
+  }
+  std::string mode = LS_TRY(std::move(asked), "{}", path.string());
   if (mode != "wal") {
     mode = LS_TRY(first.QueryText("PRAGMA journal_mode = wal"), "{}: switch to WAL mode",
                   path.string());

@@ -128,7 +128,8 @@ Result<bool> Database::TryAttach(const Context& ctx) {
 
 Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database) {
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
-  const FileOwner directories{.mode = parent.mode, .uid = parent.uid, .gid = parent.gid};
+  // With a meta-path elsewhere, the database's own directory may well be closed to writing.
+  const FileOwner directories{.mode = parent.mode | 0700, .uid = parent.uid, .gid = parent.gid};
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
   if (!meta_lock_) {
