@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 
 #include "tests/support/db_fixture.h"
+#include "tests/support/fault_env.h"
 #include "tests/support/fault_vfs.h"
 #include "tests/support/remote_app.h"
 
@@ -202,6 +203,33 @@ TEST_F(TrapTest, D4R22OthersCannotTakeTheWal) {
   expect_held(3);
   Run(std::chrono::minutes(1));
   EXPECT_EQ(RestoredRows(), Rows(app));
+}
+
+// R22: a second descriptor would drop SQLite's locks when it is closed. There is one of the
+// database, from the first connection on, and none of -shm, however long we are at it.
+TEST_F(TrapTest, R22OneDescriptorOfTheDatabase) {
+  testing::FaultEnv files(Env::Real());
+  env_ = &files;
+  int database = 0;
+  int shm = 0;
+  files.SetHook([&](const char* call, const std::filesystem::path& path) -> Result<void> {
+    if (std::string_view(call) != "open") return {};
+    if (path == Path()) ++database;
+    if (path == Path().string() + "-shm") ++shm;
+    return {};
+  });
+  RemoteApp app(Path());
+  Create(app);
+  Run(std::chrono::minutes(1));
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_EQ(app.Exec("INSERT INTO t (x) VALUES (hex(randomblob(50000)))"), SQLITE_OK);
+    Run(std::chrono::hours(1));
+  }
+  EXPECT_GT(engine().Status().checkpoints, 10U);
+  EXPECT_GT(engine().Status().scrub.passes, 1U);
+  EXPECT_EQ(database, 1);
+  EXPECT_EQ(shm, 0);
+  Stop();
 }
 
 // Somebody in this process opens and closes -shm: the system drops our locks, SQLite does not
