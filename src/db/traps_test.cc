@@ -298,8 +298,8 @@ TEST_F(TrapTest, OverlappingShortReaders) {
   }
   vfs.SetHook(nullptr);
   EXPECT_GT(turn, 60);
-  // All commits together are more than 10 MB of WAL.
-  EXPECT_LT(largest, 2'500'000U);
+  // All commits together are 15 MB of WAL; how much of it stands depends on the ticks' jitter.
+  EXPECT_LT(largest, 6'000'000U);
   readers[turn % 2].Exec("COMMIT");
   ASSERT_EQ(app.Exec("UPDATE t SET x = id"), SQLITE_OK);
   Run(std::chrono::minutes(3));
