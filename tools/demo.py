@@ -19,11 +19,17 @@ import lab
 COMMITS_PER_SECOND = 400
 KILL_AT = 0.45  # Share of the time after which the replicator is killed.
 DOWN_SECONDS = 1.0
-BAR = "\r\x1b[K" if sys.stdout.isatty() else "\n"
+# The live line is drawn over itself on a terminal, else one line each time.
+LIVE = ("\r\x1b[K", "") if sys.stdout.isatty() else ("", "\n")
 
 
 def say(text=""):
     print(text, flush=True)
+
+
+def note(seconds, text):
+    """What happened, in place of the live line; stays."""
+    say(f"{LIVE[0]}  {seconds:4.1f} s  {text}")
 
 
 class Live:
@@ -44,15 +50,16 @@ class Live:
                 "lag": time.time() - waiting[0] if waiting else 0.0,
                 "bytes": sum(file.size for file in files), "files": len(files)}
 
-    def show(self, seconds, note=""):
+    def show(self, seconds, state=""):
         now = self.look()
         self.lags.append(now["lag"])
         step = 0.2 if sys.stdout.isatty() else 2.0
         if time.monotonic() - self.last_print >= step:
             self.last_print = time.monotonic()
-            print(f"{BAR}  {seconds:4.1f} s  {now['commits']:7d} commits   TXID {now['txid']:016x}"
-                  f"   lag {now['lag']:5.2f} s   {lab.human_bytes(now['bytes']):>9} in "
-                  f"{now['files']} files {note}", end="", flush=True)
+            print(f"{LIVE[0]}  {seconds:4.1f} s  {now['commits']:6d} commits   "
+                  f"TXID {now['txid']:016x}   lag {now['lag']:4.2f} s   "
+                  f"{lab.human_bytes(now['bytes']):>9} in {now['files']} files{state}",
+                  end=LIVE[1], flush=True)
 
 
 def replicate_while_writing(tool, writer, live, log, seconds, down_seconds):
@@ -67,18 +74,18 @@ def replicate_while_writing(tool, writer, live, log, seconds, down_seconds):
             replicating.send_signal(signal.SIGKILL)
             replicating.wait()
             killed = time.monotonic()
-            print(f"{BAR}  {passed:4.1f} s  SIGKILL to the replicator; the application writes on",
-                  end="", flush=True)
+            note(passed, "SIGKILL to the replicator; the application writes on")
         if killed and replicating.poll() is not None and replicating.returncode == -signal.SIGKILL:
             if time.monotonic() - killed >= down_seconds:
                 replicating = tool.replicate(writer.database, live.replica, log)
+                note(passed, "the replicator is started again")
         elif replicating.poll() is not None:
             raise lab.LabError(f"replicate ended by itself, exit {replicating.returncode}:\n"
                                f"{pathlib.Path(log).read_text(errors='replace')[-2000:]}")
         lab.require(writing.poll() is None, "the writer ended by itself")
-        live.show(passed, "" if replicating.poll() is None else "(replicator down)")
+        live.show(passed, "" if replicating.poll() is None else "   (replicator down)")
         time.sleep(0.1)
-    say()
+    print(LIVE[0], end="", flush=True)
     return writing, replicating
 
 
@@ -140,8 +147,8 @@ def demonstrate(options, box):
     say("litestream verify: " + " ".join(done.stdout.split()))
     say()
     say(f"Shown: {last} commits survived a SIGKILL of the replicator and the loss of the database;")
-    say(f"the newest state and 3 of {len(txids)} restorable points are states that were committed, "
-        "byte for byte checked.")
+    say("the newest state is the original byte for byte; it and 3 of the "
+        f"{len(txids)} restorable points are states that were committed.")
     up = sorted(live.lags)
     say(f"Lag while running: median {up[len(up) // 2]:.2f} s, at most {up[-1]:.2f} s "
         f"(with {DOWN_SECONDS:.0f} s down).")
@@ -150,7 +157,7 @@ def demonstrate(options, box):
 def replicate_own(options):
     """Replaces this process: signals and the exit code are the program's own."""
     replica = options.replica if "://" in options.replica else (
-        "file://" + str(pathlib.Path(options.replica).resolve()))
+        str(pathlib.Path(options.replica).resolve()))
     say(f"litestream replicate {options.db} {replica}   (Ctrl-C to stop)")
     os.execv(options.binary, [options.binary, "replicate", options.db, replica])
 
@@ -166,8 +173,10 @@ def main():
     options = parser.parse_args()
     if options.db or options.replica:
         if not (options.db and options.replica):
-            parser.error("DB= and REPLICA= go together")
+            sys.exit("DB= and REPLICA= go together: "
+                     "make run DB=/path/to/app.db REPLICA=/path/to/backup")
         replicate_own(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Cleans up.
     try:
         with lab.Lab("litestream-demo") as box:
             demonstrate(options, box)

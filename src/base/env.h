@@ -117,6 +117,11 @@ class Env {
                                              const OpenOptions& options) = 0;
   // Follows symbolic links.
   virtual Result<FileStat> Stat(const std::filesystem::path& path) = 0;
+  // Where a symbolic link leads, link after link, whether something is there or not; the path
+  // itself if it is no link. (Of the last part only: a directory of the path may be a link.)
+  virtual Result<std::filesystem::path> ResolveLink(const std::filesystem::path& path) {
+    return path;
+  }
   virtual Result<void> Rename(const std::filesystem::path& from,
                               const std::filesystem::path& to) = 0;
   // Like Rename, but kAlreadyExists when `to` exists (and `from` then stays).

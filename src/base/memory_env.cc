@@ -85,11 +85,12 @@ class MemoryEnv::OpenFile final : public File {
                                       .path = path_,
                                       .offset_bytes = offset_bytes,
                                       .length_bytes = bytes.size()});
+    const bool writes = !bytes.empty();  // No call to the system otherwise.
     if (fault) bytes = bytes.first(std::min(fault->written_bytes, bytes.size()));
     Deliveries deliveries;
     {
       MutexLock lock(env_.mu_);
-      LS_TRY(Check(EnvCall::kWrite, true));
+      LS_TRY(Check(EnvCall::kWrite, writes));
       if (offset_bytes > MemoryDisk::kMaxFileBytes - bytes.size()) {
         return Fail(EFBIG, EnvCall::kWrite, path_);
       }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -26,6 +27,8 @@ namespace {
 
 using std::filesystem::path;
 
+// As many as the kernel follows.
+constexpr int kMaxLinks = 40;
 // Tries at the lock file while others remove and create it.
 constexpr int kLockTries = 100;
 
@@ -203,6 +206,21 @@ class PosixEnv final : public Env {
     struct stat st = {};
     if (::stat(name.c_str(), &st) != 0) return ErrnoError(errno, "stat", name);
     return ToFileStat(st);
+  }
+
+  Result<path> ResolveLink(const path& name) override {
+    path at = name;
+    for (int links = 0; links < kMaxLinks; ++links) {
+      std::array<char, PATH_MAX> target;
+      const ssize_t length = ::readlink(at.c_str(), target.data(), target.size());
+      if (length < 0) {
+        if (errno == EINVAL || errno == ENOENT || errno == ENOTDIR) return at;  // No link.
+        return ErrnoError(errno, "read link", at);
+      }
+      // An absolute target replaces what stands before it.
+      at = at.parent_path() / path(std::string(target.data(), static_cast<std::size_t>(length)));
+    }
+    return ErrnoError(ELOOP, "read link", name);
   }
 
   Result<void> Rename(const path& from, const path& to) override {

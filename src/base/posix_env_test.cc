@@ -187,6 +187,26 @@ TEST(PosixEnv, StatFollowsLinksAndTellsIdentity) {
   EXPECT_GT(age, -std::chrono::hours(1));
 }
 
+TEST(PosixEnv, ResolveLink) {
+  const TestDir dir;
+  Put(dir / "file", "x");
+  ASSERT_EQ(::symlink("file", (dir / "link").c_str()), 0);
+  ASSERT_EQ(::symlink((dir / "link").c_str(), (dir / "far").c_str()), 0);
+  ASSERT_EQ(::symlink("nothing", (dir / "dangling").c_str()), 0);
+  ASSERT_EQ(::symlink("loop", (dir / "loop").c_str()), 0);
+  const struct {
+    const char* name;
+    const char* want;
+  } cases[] = {{"file", "file"},       {"link", "file"},        {"far", "file"},
+               {"missing", "missing"}, {"dangling", "nothing"}, {"file/below", "file/below"}};
+  for (const auto& c : cases) {
+    const auto got = Env::Real().ResolveLink(dir / c.name);
+    ASSERT_TRUE(got.ok()) << got.error().message();
+    EXPECT_EQ(got.value(), dir / c.want);
+  }
+  EXPECT_EQ(CodeOf(Env::Real().ResolveLink(dir / "loop")), "invalid argument");
+}
+
 TEST(PosixEnv, Renames) {
   using Rename = Result<void> (*)(const std::filesystem::path&, const std::filesystem::path&);
   const struct {

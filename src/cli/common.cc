@@ -8,6 +8,7 @@
 
 #include "backend/file/file_client.h"
 #include "base/try.h"
+#include "config/paths.h"
 #include "storage/url.h"
 
 namespace litestream::cli {
@@ -31,6 +32,13 @@ Result<config::Config> ConfigFlags::Load(Env& env) const {
     fmt::print(stderr, "Warning: {}\n", warning);
   }
   return config;
+}
+
+Result<std::vector<config::DatabaseConfig>> ConfigFlags::LoadDatabases(
+    Env& env, std::string_view only) const {
+  const auto config = LS_TRY(Load(env));
+  if (only.empty()) return config::ExpandDirectories(env, config, Logger());
+  return std::vector{LS_TRY(config::FindDatabase(config, only))};
 }
 
 Logger MakeLogger(const config::LoggingConfig& logging, std::string_view level, bool force_stderr) {
@@ -59,6 +67,28 @@ Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
   return MakeFileClient(env, {.root = root, .owner = owner});
 }
 
+namespace {
+
+Result<config::DatabaseConfig> FindConfigured(Env& env, const ConfigFlags& flags,
+                                              std::string_view argument,
+                                              config::LoggingConfig& logging) {
+  const auto config = LS_TRY(flags.Load(env));
+  logging = config.logging;
+  return config::FindDatabase(config, argument);
+}
+
+// What to write instead, if the argument is the directory of a replica.
+std::string DirectoryHint(Env& env, std::string_view argument) {
+  const auto path = config::ExpandPath(argument);
+  if (!path.ok()) return "";
+  const auto stat = env.Stat(path.value());
+  if (!stat.ok() || stat.value().type != FileType::kDirectory) return "";
+  return fmt::format("; {} is a directory: if it is a replica, write file://{}", argument,
+                     path.value());
+}
+
+}  // namespace
+
 Result<Source> FindSource(Env& env, const ConfigFlags& flags, std::string_view argument,
                           std::string_view replica) {
   Source source;
@@ -70,10 +100,12 @@ Result<Source> FindSource(Env& env, const ConfigFlags& flags, std::string_view a
     }
     source.replicas.push_back(LS_TRY(config::ReplicaFromUrl(env, argument)));
   } else {
-    const auto config = LS_TRY(flags.Load(env));
-    source.database = LS_TRY(config::FindDatabase(config, argument));
+    auto database = FindConfigured(env, flags, argument, source.logging);
+    if (!database.ok() && database.error().Is(ErrorCode::kNotFound)) {
+      return Error(ErrorCode::kNotFound, database.error().message() + DirectoryHint(env, argument));
+    }
+    source.database = LS_TRY(std::move(database));
     source.replicas = source.database.replicas;
-    source.logging = config.logging;
   }
   if (replica.empty()) return source;
   std::string known;

@@ -26,6 +26,9 @@ class ConfigFlags {
   Result<config::Config> Load(Env& env) const;
   // The same without printing the warnings.
   Result<config::Config> LoadQuietly(Env& env) const;
+  // Loads the file for its databases, those in directories too; with `only`, for that one.
+  Result<std::vector<config::DatabaseConfig>> LoadDatabases(Env& env,
+                                                            std::string_view only = {}) const;
 
  private:
   std::string path_;

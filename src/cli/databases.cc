@@ -42,8 +42,7 @@ Result<int> RunDatabases(const Invocation& call) {
   if (!flags.positional().empty()) {
     return Error(ErrorCode::kInvalidArgument, "too many arguments");
   }
-  const auto config = LS_TRY(config_flags.Load(call.env));
-  const auto databases = LS_TRY(config::ExpandDirectories(call.env, config, Logger()));
+  const auto databases = LS_TRY(config_flags.LoadDatabases(call.env));
   Table table({"path", "replica"});
   JsonWriter out;
   out.BeginArray();

@@ -186,9 +186,15 @@ Result<void> AddDatabase(Env& env, const config::DatabaseConfig& database, Store
   return store.Add(options);
 }
 
-void LogDatabases(const Job& job, const Logger& log) {
+void LogDatabases(Env& env, const Job& job, const Logger& log) {
   for (const auto& database : job.databases) {
     log.Info("initialized db", {{"path", database.path}});
+    const auto stat = env.Stat(database.path);
+    if (!stat.ok() && stat.error().Is(ErrorCode::kNotFound)) {
+      log.Warn("the database does not exist, waiting for it", {{"path", database.path}});
+    } else if (stat.ok() && stat.value().size_bytes == 0) {
+      log.Info("the database is empty, waiting for its first write", {{"path", database.path}});
+    }
     for (const auto& replica : database.replicas) {
       log.Info("replicating to", {{"type", replica.type},
                                   {"sync-interval", *replica.sync_interval},
@@ -264,17 +270,19 @@ Result<int> RunReplicate(const Invocation& call) {
     return 128 + supervisor.signal();
   }
   job.databases = LS_TRY(config::ExpandDirectories(call.env, job.config, log));
-  LS_TRY(config::CheckForReplication(job.databases), "cannot open store");
+  LS_TRY(config::CheckForReplication(call.env, job.databases), "cannot open store");
 
   const auto scheduler = MakePoolScheduler({});
   Store store(call.env, *scheduler,
-              {.shutdown_sync_timeout = job.config.shutdown_sync_timeout,
+              // A single sync has had its try; a replica that is away fails it at once.
+              {.shutdown_sync_timeout =
+                   options.once ? std::chrono::nanoseconds(0) : job.config.shutdown_sync_timeout,
                .shutdown_sync_interval = job.config.shutdown_sync_interval},
               log.With({{"system", "store"}}));
   for (const auto& database : job.databases) {
     LS_TRY(AddDatabase(call.env, database, store), "cannot open store");
   }
-  LogDatabases(job, log);
+  LogDatabases(call.env, job, log);
   return RunStore(options, job, log, supervisor, store);
 }
 

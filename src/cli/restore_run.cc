@@ -16,6 +16,17 @@ namespace {
 constexpr int kPlanAttempts = 3;  // A planned file may be merged away before it is read.
 constexpr const char* kSidecars[] = {"-wal", "-shm", "-journal"};
 
+// A plan that ends before a hole: what lies behind it cannot be restored, and what is before it
+// only if asked for, because it is older than the files say.
+Error HoleError(const RestorePlan& plan) {
+  return Error(
+      ErrorCode::kCorruption,
+      fmt::format("cannot calc restore plan: non-contiguous ltx files: have up to {} but next file "
+                  "starts at {}; to restore what is before the hole, use -txid {}",
+                  FormatTxid(plan.max_txid()), FormatTxid(*plan.next_behind_hole),
+                  FormatTxid(plan.max_txid())));
+}
+
 Result<ChosenPlan> PlanFrom(const Context& ctx, Env& env, const RestoreRequest& request,
                             const config::ReplicaConfig& replica) {
   ChosenPlan chosen{.replica = &replica};
@@ -32,29 +43,26 @@ Result<ChosenPlan> PlanFrom(const Context& ctx, Env& env, const RestoreRequest& 
                                FormatTimestampMillis(*listing.newest_time())));
     }
   }
-  auto plan = PlanRestore(listing, request.target);
+  // Everything is what is older than the end of time: a hole is then in the plan, not an error.
+  RestoreTarget target = request.target;
+  if (!target.txid && !timed) target.before = WallTime::max();
+  auto plan = PlanRestore(listing, target);
   if (!plan.ok()) {
-    const bool nothing = plan.error().Is(ErrorCode::kNotFound);
-    return std::move(plan).error().Wrap(nothing ? "no matching backup files available"
-                                                : "cannot calc restore plan");
+    if (!plan.error().Is(ErrorCode::kNotFound)) {
+      return std::move(plan).error().Wrap("cannot calc restore plan");
+    }
+    return std::move(plan).error().Wrap(
+        fmt::format("no matching backup files available in {}", chosen.client->Describe()));
   }
+  if (plan.value().next_behind_hole) return HoleError(plan.value());
   chosen.plan = std::move(plan).value();
-  if (timed && chosen.plan.next_behind_hole) {
-    return Error(
-        ErrorCode::kCorruption,
-        fmt::format("cannot calc restore plan: non-contiguous ltx files: have up to {} but "
-                    "next file starts at {}; to restore what is before the hole, use "
-                    "-txid {}",
-                    FormatTxid(chosen.plan.max_txid()), FormatTxid(*chosen.plan.next_behind_hole),
-                    FormatTxid(chosen.plan.max_txid())));
-  }
   return chosen;
 }
 
 // Whether the output may be replaced: asked for, or it is an empty file.
-Result<bool> ReplacesOutput(Env& env, const RestoreRequest& request) {
-  if (request.force) return true;
-  const auto stat = env.Stat(request.output);
+Result<bool> ReplacesOutput(Env& env, const std::filesystem::path& output, bool force) {
+  if (force) return true;
+  const auto stat = env.Stat(output);
   return stat.ok() && stat.value().size_bytes == 0;
 }
 
@@ -84,6 +92,10 @@ Result<ChosenPlan> ChoosePlan(const Context& ctx, Env& env, const RestoreRequest
 }
 
 Result<void> CheckOutput(Env& env, const std::filesystem::path& output, bool force) {
+  if (!output.has_filename()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("cannot restore, output path is a directory: {}", output.string()));
+  }
   const auto stat = env.Stat(output);
   if (!stat.ok() && !stat.error().Is(ErrorCode::kNotFound)) {
     return Error(stat.error()).Wrap("cannot access output path");
@@ -115,15 +127,17 @@ Result<void> CheckOutput(Env& env, const std::filesystem::path& output, bool for
 
 Result<RestoreOutcome> RestoreFromReplicas(const Context& ctx, Env& env,
                                            const RestoreRequest& request) {
-  LS_TRY(CheckOutput(env, request.output, request.force));
-  const bool replace = LS_TRY(ReplacesOutput(env, request));
+  // The database is what a link leads to; the link stays.
+  const std::filesystem::path output = LS_TRY(env.ResolveLink(request.output));
+  LS_TRY(CheckOutput(env, output, request.force));
+  const bool replace = LS_TRY(ReplacesOutput(env, output, request.force));
   for (int attempt = 1;; ++attempt) {
     const ChosenPlan chosen = LS_TRY(ChoosePlan(ctx, env, request));
     const Logger log = request.log.With({{"replica", chosen.replica->type}});
     log.Debug("restore plan", {{"n", static_cast<std::int64_t>(chosen.plan.files.size())},
                                {"txid", FormatTxid(chosen.plan.max_txid())}});
     RestoreOptions options;
-    options.output = request.output;
+    options.output = output;
     options.parallelism = request.parallelism;
     options.replace = replace;
     options.progress = request.progress;

@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include "cli/command.h"
+#include "config/suggest.h"
 
 namespace litestream::cli {
 namespace {
@@ -62,6 +63,11 @@ int RunCommand(Env& env, const std::vector<std::string>& arguments) {
   const Command* const command = FindCommand(arguments.front());
   if (command == nullptr) {
     fmt::print(stderr, "Error: litestream {}: unknown command\n", arguments.front());
+    std::vector<std::string> names;
+    for (const Command& known : kCommands) names.emplace_back(known.name);
+    if (const auto nearest = config::Nearest(arguments.front(), names)) {
+      fmt::print(stderr, "Try: litestream {}\n", *nearest);
+    }
     return 1;
   }
   const Invocation call{

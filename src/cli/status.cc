@@ -80,13 +80,8 @@ Result<int> RunStatus(const Invocation& call) {
   bool json = false;
   flags.Bool("json", &json);
   if (LS_TRY(flags.Parse(call.arguments)) == ParseOutcome::kHelp) return 0;
-  const auto config = LS_TRY(config_flags.Load(call.env));
-  std::vector<config::DatabaseConfig> databases;
-  if (flags.positional().empty()) {
-    databases = LS_TRY(config::ExpandDirectories(call.env, config, Logger()));
-  } else {
-    databases.push_back(LS_TRY(config::FindDatabase(config, flags.positional().front())));
-  }
+  const std::string only = flags.positional().empty() ? "" : flags.positional().front();
+  const auto databases = LS_TRY(config_flags.LoadDatabases(call.env, only));
   Table table({"database", "status", "local txid", "wal size"});
   JsonWriter out;
   out.BeginArray();

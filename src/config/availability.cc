@@ -1,5 +1,3 @@
-#include <map>
-
 #include <fmt/core.h>
 
 #include "config/config.h"
@@ -63,29 +61,6 @@ Result<void> CheckAvailable(const Config& config) {
     for (const ReplicaConfig& replica : database.replicas) {
       if (replica.type == "file") continue;
       return NotAvailable(config, "", fmt::format("replica type {}", replica.type), "");
-    }
-  }
-  return {};
-}
-
-Result<void> CheckForReplication(const std::vector<DatabaseConfig>& databases) {
-  std::map<std::string, std::string> places;
-  for (const DatabaseConfig& database : databases) {
-    if (database.min_checkpoint_pages <= 0) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("{}: minimum checkpoint page count required "
-                               "(min-checkpoint-page-count is {})",
-                               database.path, database.min_checkpoint_pages));
-    }
-    for (const ReplicaConfig& replica : database.replicas) {
-      const std::string place = fmt::format("{} {} {} {} {}", replica.type, replica.endpoint,
-                                            replica.host, replica.bucket, replica.path);
-      const auto inserted = places.emplace(place, database.path);
-      if (inserted.second) continue;
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("{} and {} have the same {} replica ({}); each database needs its "
-                               "own path",
-                               inserted.first->second, database.path, replica.type, replica.path));
     }
   }
   return {};

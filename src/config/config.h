@@ -181,8 +181,9 @@ Result<ReplicaConfig> ReplicaFromUrl(Env& env, std::string_view url);
 Result<void> CheckAvailable(const Config& config);
 
 // What stands against replicating these (expanded) databases together: two that would write into
-// the same replica, values that cannot work.
-Result<void> CheckForReplication(const std::vector<DatabaseConfig>& databases);
+// the same replica, one file under two names, a directory replica that is no place of its own,
+// values that cannot work.
+Result<void> CheckForReplication(Env& env, const std::vector<DatabaseConfig>& databases);
 
 // The entries with every directory entry replaced by one entry for each database that is there
 // now. Directories are read at this moment.

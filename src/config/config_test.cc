@@ -1,8 +1,14 @@
 #include "config/config.h"
 
+#include <filesystem>
+#include <fstream>
 #include <map>
 
 #include <gtest/gtest.h>
+
+#include "base/manual_clock.h"
+#include "base/memory_env.h"
+#include "base/test_dir.h"
 
 namespace litestream::config {
 namespace {
@@ -80,11 +86,11 @@ TEST(Config, EverythingThatIsWrongIsSaidAtOnce) {
   EXPECT_EQ(got.error().message(),
             "f.yml:1: l0-retention: \"abc\" is not a duration (like 500ms, 30s, 5m, 1h30m)\n"
             "f.yml:2: verify-compaction: \"maybe\" is not true or false\n"
-            "f.yml:7: dbs[0].replica.sync-interval: 5 has no unit; write 5s for seconds or 5ns for "
-            "nanoseconds\n"
+            "f.yml:3: unknown key \"retension\"; did you mean \"retention\"?\n"
             "f.yml:6: dbs[0]: unknown key \"chekpoint-interval\"; did you mean "
             "\"checkpoint-interval\"?\n"
-            "f.yml:3: unknown key \"retension\"; did you mean \"retention\"?");
+            "f.yml:7: dbs[0].replica.sync-interval: 5 has no unit; write 5s for seconds or 5ns for "
+            "nanoseconds");
 }
 
 TEST(Config, UnknownKeys) {
@@ -262,14 +268,76 @@ TEST(Config, Availability) {
 }
 
 TEST(Config, ReplicationNeedsOwnPlaces) {
-  const auto config =
-      Parse("dbs:\n  - {path: /a, replica: {path: /r}}\n  - {path: /b, replica: {path: /r}}\n");
-  ASSERT_TRUE(config.ok());
-  const auto got = CheckForReplication(config.value().databases);
-  ASSERT_FALSE(got.ok());
-  EXPECT_NE(got.error().message().find("/a and /b have the same file replica (/r)"),
-            std::string::npos)
-      << got.error().message();
+  ManualClock clock;
+  MemoryEnv env(clock, 1);
+  for (const char* const path : {"/d", "/d/.a-litestream"}) {
+    ASSERT_TRUE(env.CreateDirectory(path, {}).ok());
+  }
+  for (const char* const path : {"/d/a", "/d/b"}) {
+    ASSERT_TRUE(env.Open(path, {.write = true, .create = true}).ok());
+  }
+  const struct {
+    const char* why;
+    const char* text;
+    const char* says;
+  } cases[] = {
+      {"their own", "[{path: /d/a, replica: {path: /r/a}}, {path: /d/b, replica: {path: /r/b}}]",
+       ""},
+      {"beside the database", "[{path: /d/a, replica: {path: /d}}]", ""},
+      {"not made yet", "[{path: /none/a, replica: {path: /d/new}}]", ""},
+      {"the same", "[{path: /d/a, replica: {path: /r}}, {path: /d/b, replica: {path: /r}}]",
+       "/d/a and /d/b have the same file replica (/r)"},
+      {"everything", "[{path: /d/a, replica: {path: /}}]", "/d/a: the replica is \"/\""},
+      {"the database", "[{path: /d/a, replica: {path: /d/a}}]",
+       "/d/a: the replica /d/a is the database /d/a; it needs a directory of its own"},
+      {"another database",
+       "[{path: /d/a, replica: {path: /d/b}}, {path: /d/b, replica: {path: /r}}]",
+       "/d/a: the replica /d/b is the database /d/b"},
+      {"the local state", "[{path: /d/a, replica: {path: /d/.a-litestream}}]",
+       "is the local state of /d/a (/d/.a-litestream)"},
+      {"within the local state", "[{path: /new/a, replica: {path: /new/.a-litestream/x/y}}]",
+       "/new/a: the replica /new/.a-litestream/x/y lies in the local state of /new/a"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.why);
+    const auto config = Parse(std::string("dbs: ") + c.text);
+    ASSERT_TRUE(config.ok()) << config.error().message();
+    const auto got = CheckForReplication(env, config.value().databases);
+    EXPECT_EQ(got.ok(), std::string_view(c.says).empty());
+    if (got.ok()) continue;
+    EXPECT_NE(got.error().message().find(c.says), std::string::npos) << got.error().message();
+  }
+}
+
+// By whatever name: what counts is the file.
+TEST(Config, LinksDoNotHideWhatIsTheSame) {
+  const TestDir dir;
+  const std::string root = dir.path().string();
+  std::filesystem::create_directories(root + "/.a-litestream");
+  std::ofstream(root + "/a") << "x";
+  std::filesystem::create_symlink("a", root + "/link");
+  std::filesystem::create_directory(root + "/r");
+  std::filesystem::create_directory_symlink("r", root + "/r2");
+  std::filesystem::create_directory_symlink(".a-litestream", root + "/state");
+  std::ofstream(root + "/b") << "x";
+  const auto check = [&](const std::string& a, const std::string& ra, const std::string& b,
+                         const std::string& rb) {
+    const auto entry = [&](const std::string& path, const std::string& replica) {
+      return "  - {path: " + root + "/" + path + ", replica: {path: " + root + "/" + replica +
+             "}}\n";
+    };
+    const auto config = Parse("dbs:\n" + entry(a, ra) + entry(b, rb));
+    EXPECT_TRUE(config.ok());
+    const auto got = CheckForReplication(Env::Real(), config.value().databases);
+    return got.ok() ? "" : got.error().message();
+  };
+  EXPECT_EQ(check("a", "r", "b", "s"), "");
+  EXPECT_EQ(check("a", "r", "link", "s"),
+            root + "/a and " + root +
+                "/link are the same file; list it once, with as many replicas "
+                "as needed");
+  EXPECT_NE(check("a", "r", "b", "r2").find("have the same file replica"), std::string::npos);
+  EXPECT_NE(check("a", "state/x", "b", "s").find("lies in the local state"), std::string::npos);
 }
 
 TEST(Config, FromArguments) {
@@ -280,6 +348,12 @@ TEST(Config, FromArguments) {
   EXPECT_EQ(got.value().databases[0].replicas[1].path, "/r2");
   EXPECT_EQ(got.value().databases[0].replicas[1].sync_interval, seconds(1));
   EXPECT_TRUE(CheckAvailable(got.value()).ok());
+  // A misspelt URL must not become a directory of that name.
+  for (const char* const url : {"s3:bucket/x", "s3//bucket", "file:/r", "r", ""}) {
+    const auto refused = ConfigFromArguments(Env::Real(), "/db", {url});
+    ASSERT_FALSE(refused.ok()) << url;
+    EXPECT_NE(refused.error().message().find("replica url scheme required"), std::string::npos);
+  }
 }
 
 TEST(Config, LogLevels) {

@@ -45,8 +45,14 @@ std::optional<std::int64_t> IntegerOf(const YamlNode& node) {
 }  // namespace
 
 void Decoder::Problem(int line, std::string_view path, std::string_view what) {
-  problems_.push_back(path.empty() ? Position(line) + std::string(what)
-                                   : fmt::format("{}{}: {}", Position(line), path, what));
+  problems_.emplace(line, path.empty() ? Position(line) + std::string(what)
+                                       : fmt::format("{}{}: {}", Position(line), path, what));
+}
+
+std::vector<std::string> Decoder::problems() const {
+  std::vector<std::string> problems;
+  for (const auto& [line, problem] : problems_) problems.push_back(problem);
+  return problems;
 }
 
 std::string Decoder::Position(int line) const {

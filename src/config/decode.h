@@ -27,13 +27,14 @@ class Decoder {
   void Expand(YamlNode& node) const;
   void NoteLine(std::string path, int line) { lines_.emplace(std::move(path), line); }
 
-  const std::vector<std::string>& problems() const { return problems_; }
+  // In the order of the file.
+  std::vector<std::string> problems() const;
   std::map<std::string, int, std::less<>> TakeLines() { return std::move(lines_); }
 
  private:
   std::string file_;
-  const EnvironmentExpander* expander_;  // Borrowed; null: no expansion.
-  std::vector<std::string> problems_;
+  const EnvironmentExpander* expander_;       // Borrowed; null: no expansion.
+  std::multimap<int, std::string> problems_;  // By line.
   std::map<std::string, int, std::less<>> lines_;
 };
 

@@ -18,6 +18,15 @@ namespace {
 constexpr std::size_t kMaxFileBytes = 64U << 20;
 constexpr std::size_t kMaxProblems = 20;  // As many are shown.
 
+// A directory on the command line, as clear as its file:// URL. A bare word may be a misspelt URL
+// ("s3:bucket"), and would become a directory of that name.
+bool IsPlainDirectory(std::string_view text) {
+  for (const std::string_view start : {"/", "./", "../", "~/"}) {
+    if (text.starts_with(start)) return true;
+  }
+  return text == "." || text == "..";
+}
+
 Error JoinProblems(const std::vector<std::string>& problems) {
   std::string message;
   for (std::size_t i = 0; i < problems.size() && i < kMaxProblems; ++i) {
@@ -56,7 +65,8 @@ Result<Config> ParseConfig(Env& env, std::string_view text, std::string_view nam
   Decoder decoder(name, options.expand_environment ? &expander : nullptr);
   decoder.Expand(root);
   RawConfig raw = DecodeConfig(decoder, root);
-  if (!decoder.problems().empty()) return JoinProblems(decoder.problems());
+  const std::vector<std::string> problems = decoder.problems();
+  if (!problems.empty()) return JoinProblems(problems);
   raw.config.file = std::string(name);
   raw.config.lines = decoder.TakeLines();
   return CompleteConfig(env, std::move(raw));
@@ -68,8 +78,13 @@ Result<Config> ConfigFromArguments(Env& env, std::string_view database_path,
   DatabaseConfig database;
   database.path = std::string(database_path);
   for (const std::string& url : urls) {
+    if (!IsReplicaUrl(url) && !IsPlainDirectory(url)) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("replica url scheme required: {}; a URL begins with \"file://\", "
+                               "\"s3://\" or the like, a directory with \"/\" or \"./\"",
+                               url.empty() ? "\"\"" : url));
+    }
     ReplicaConfig replica;
-    // A plain directory is as clear as its file:// URL.
     (IsReplicaUrl(url) ? replica.url : replica.path) = url;
     database.replicas.push_back(std::move(replica));
   }

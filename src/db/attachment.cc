@@ -3,20 +3,82 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
+#include <string_view>
 #include <utility>
 
 #include <fmt/core.h>
 
+#include "base/sync.h"
 #include "base/try.h"
 
 namespace litestream {
 namespace {
 
+constexpr std::string_view kSqliteMagic("SQLite format 3\0", 16);
+
 constexpr std::chrono::microseconds kLockPollInterval{100};
 // How long beginning the holder again is tried while writers wait.
 constexpr std::chrono::milliseconds kBeginHolderLimit{50};
 
+// The files that this process has attached, and under which path. An Env is a machine of its own.
+struct Attached {
+  Mutex mu{LockRank::kLeaf};
+  std::map<std::pair<Env*, FileIdentity>, std::string> files LS_GUARDED_BY(mu);
+};
+Attached& AllAttached() {
+  static Attached attached;
+  return attached;
+}
+
 }  // namespace
+
+Result<std::unique_ptr<AttachedFile>> AttachedFile::Claim(Env& env,
+                                                          const std::filesystem::path& path) {
+  const FileIdentity identity = LS_TRY(env.Stat(path)).identity;
+  Attached& attached = AllAttached();
+  MutexLock lock(attached.mu);
+  const auto [entry, inserted] = attached.files.try_emplace({&env, identity}, path.string());
+  if (!inserted && entry->second == path.string()) {
+    return Error(ErrorCode::kUnavailable,
+                 fmt::format("{}: this process replicates it already", path.string()));
+  }
+  if (!inserted) {
+    return Error(ErrorCode::kAlreadyExists,
+                 fmt::format("{} is the same file as {}, which is being replicated; list it once, "
+                             "with as many replicas as needed",
+                             path.string(), entry->second));
+  }
+  return std::unique_ptr<AttachedFile>(new AttachedFile(env, identity));
+}
+
+AttachedFile::~AttachedFile() {
+  Attached& attached = AllAttached();
+  MutexLock lock(attached.mu);
+  attached.files.erase({&env_, identity_});
+}
+
+Result<void> CheckIsDatabase(Env& env, const std::filesystem::path& path) {
+  // Only a file that is not attached may be opened and closed.
+  auto claimed = AttachedFile::Claim(env, path);
+  // Under this very name: the lock on the local state tells.
+  if (!claimed.ok() && claimed.error().Is(ErrorCode::kUnavailable)) return {};
+  const auto claim = LS_TRY(std::move(claimed));
+  auto opened = env.Open(path, {});
+  if (!opened.ok() && opened.error().Is(ErrorCode::kDenied)) {
+    return Error(ErrorCode::kDenied,
+                 opened.error().message() + "; this user must be able to read and write it");
+  }
+  const auto file = LS_TRY(std::move(opened));
+  std::array<std::byte, kSqliteMagic.size()> head = {};
+  const std::size_t got = LS_TRY(file->ReadAt(head, 0), "{}", path.string());
+  if (got == head.size() && std::memcmp(head.data(), kSqliteMagic.data(), head.size()) == 0) {
+    return {};
+  }
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("{}: file is not a database (it does not begin with \"{}\")",
+                           path.string(), kSqliteMagic.substr(0, kSqliteMagic.size() - 1)));
+}
 
 Result<std::unique_ptr<Attachment>> Attachment::Open(Env& env, const std::filesystem::path& path,
                                                      const std::string& vfs) {
@@ -36,21 +98,24 @@ Attachment::~Attachment() {
 
 Result<void> Attachment::Begin(const std::filesystem::path& path, const std::string& vfs) {
   path_ = path;
-  wal_path_ = path.string() + "-wal";
-  shm_path_ = path.string() + "-shm";
+  claim_ = LS_TRY(AttachedFile::Claim(env_, path));
   ConnectionOptions options;
   options.vfs = vfs;
-  const auto shm_before = env_.Stat(shm_path_);
   connections_[0] = LS_TRY(Connection::Open(path, options));
+  const std::string resolved = connections_[0]->resolved_path().string();
+  wal_path_ = resolved + "-wal";
+  shm_path_ = resolved + "-shm";
+  // SQLite opens it at the first read.
+  const auto shm_before = env_.Stat(shm_path_);
   database_ = LS_TRY(env_.Open(path, {}));
   database_identity_ = LS_TRY(database_->Stat()).identity;
+  if (claim_->identity() != database_identity_) return Replaced();
   Connection& first = *connections_[0];
   auto asked = first.QueryText("PRAGMA journal_mode");
-  if (!asked.ok() && asked.error().Is(ErrorCode::kUnavailable)) {
-    return std::move(asked).error().Wrap(fmt::format(
-        "{}: another process may hold the database with locking_mode=EXCLUSIVE", path.string()));
-  }
-  std::string mode = LS_TRY(std::move(asked), "{}", path.string());
+  const bool busy = !asked.ok() && asked.error().Is(ErrorCode::kUnavailable);
+  std::string mode =
+      LS_TRY(std::move(asked), "{}{}", path.string(),
+             busy ? ": another process may hold the database with locking_mode=EXCLUSIVE" : "");
   if (mode != "wal") {
     mode = LS_TRY(first.QueryText("PRAGMA journal_mode = wal"), "{}: switch to WAL mode",
                   path.string());

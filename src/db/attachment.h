@@ -17,6 +17,27 @@
 
 namespace litestream {
 
+// Marks a database file as attached by this process, whatever path leads to it: a second attachment
+// would drop the first one's locks with its descriptor (invariant 3 below).
+class AttachedFile {
+ public:
+  // kUnavailable: attached under this path. kAlreadyExists names the other path.
+  static Result<std::unique_ptr<AttachedFile>> Claim(Env& env, const std::filesystem::path& path);
+  ~AttachedFile();
+  AttachedFile(const AttachedFile&) = delete;
+  AttachedFile& operator=(const AttachedFile&) = delete;
+  const FileIdentity& identity() const { return identity_; }
+
+ private:
+  AttachedFile(Env& env, const FileIdentity& identity) : env_(env), identity_(identity) {}
+  Env& env_;
+  const FileIdentity identity_;
+};
+
+// Says what is wrong with a file that nobody can attach: no rights, or no database. Leaves nothing
+// open.
+Result<void> CheckIsDatabase(Env& env, const std::filesystem::path& path);
+
 // Our hold on one live database: two connections, the one descriptor of the database file, the WAL.
 //
 // Why a held read transaction keeps every commit (design 4.1, 4.2): on a mark above 0 it forbids
@@ -42,6 +63,7 @@ class Attachment {
   Attachment& operator=(const Attachment&) = delete;
 
   std::uint32_t page_size() const { return page_size_; }
+  const std::filesystem::path& wal_path() const { return wal_path_; }
   const FileIdentity& database_identity() const { return database_identity_; }
   const FileIdentity& wal_identity() const { return wal_identity_; }
   // True if opening switched the database to WAL mode.
@@ -110,9 +132,11 @@ class Attachment {
   Result<void> BeginHolder(const Context& ctx, bool any_mark);
 
   Env& env_;
+  // As it was given, which may be a symbolic link; the others are beside the file itself.
   std::filesystem::path path_;
   std::filesystem::path wal_path_;
   std::filesystem::path shm_path_;
+  std::unique_ptr<AttachedFile> claim_;
   // Destroyed after the connections: invariant 3.
   std::unique_ptr<File> database_;
   std::unique_ptr<File> wal_;

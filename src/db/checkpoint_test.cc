@@ -15,16 +15,12 @@ using std::chrono::seconds;
 
 class CheckpointTest : public DbFixture {
  protected:
-  CheckpointTest() { checkpoint_.min_pages = 50; }
+  CheckpointTest() {
+    checkpoint_.min_pages = 50;
+    row_bytes_ = 3500;
+  }
 
-  void Create(SqliteApp& app) {
-    app.Exec("PRAGMA wal_autocheckpoint = 0");
-    app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
-    Write(app, 30);
-  }
-  void Write(SqliteApp& app, int rows) {
-    for (int i = 0; i < rows; ++i) app.Exec("INSERT INTO t (x) VALUES (randomblob(3500))");
-  }
+  void Create(SqliteApp& app) { CreateTable(app, 30); }
   // By now the slow tick has seen everything, and the replica has it.
   void Settle() { Run(seconds(80)); }
 };

@@ -17,17 +17,6 @@ namespace {
 
 class ContinueTest : public DbFixture {
  protected:
-  // A table whose writes touch few pages.
-  void CreateTable(SqliteApp& app) {
-    app.Exec("PRAGMA wal_autocheckpoint = 0");
-    app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
-    Write(app, 20);
-  }
-  void Write(SqliteApp& app, int rows) {
-    for (int i = 0; i < rows; ++i) {
-      app.Exec("INSERT INTO t (x) VALUES (randomblob(3000))");
-    }
-  }
   // The WAL with the frames behind `from` that hold a leaf of the freelist above `old_pages` left
   // out: what another writer than SQLite could have written.
   static std::vector<std::byte> WithoutFreePages(const std::vector<std::byte>& wal,
@@ -68,7 +57,7 @@ class ContinueTest : public DbFixture {
 
 TEST_F(ContinueTest, FirstCaptureHoldsEverything) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   EXPECT_EQ(Sync(), Txid{1});
   EXPECT_TRUE(Newest().IsSnapshot());
   ExpectRestores();
@@ -76,7 +65,7 @@ TEST_F(ContinueTest, FirstCaptureHoldsEverything) {
 
 TEST_F(ContinueTest, NothingIsWrittenIntoTheDatabase) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   const auto schema = app.Text("SELECT group_concat(name) FROM sqlite_schema");
   const auto version = app.Int("PRAGMA data_version");
   Sync();
@@ -88,7 +77,7 @@ TEST_F(ContinueTest, NothingIsWrittenIntoTheDatabase) {
 
 TEST_F(ContinueTest, SameGenerationGoesOnIncrementally) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   Write(app, 2);
@@ -99,7 +88,7 @@ TEST_F(ContinueTest, SameGenerationGoesOnIncrementally) {
 
 TEST_F(ContinueTest, NothingNewMakesNoFile) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Sync(), Txid{1});
   Stop();
@@ -110,7 +99,7 @@ TEST_F(ContinueTest, NothingNewMakesNoFile) {
 // WAL restarts once with a shorter generation: its old end is still there and looks intact.
 TEST_F(ContinueTest, D1TailLostByOneRestartIsNoticed) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   Write(app, 10);
@@ -123,7 +112,7 @@ TEST_F(ContinueTest, D1TailLostByOneRestartIsNoticed) {
 // D1b: two restarts, of which the second generation overwrites the first one whole.
 TEST_F(ContinueTest, D1bOverwrittenGenerationIsNoticed) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   app.Exec("PRAGMA wal_checkpoint(RESTART)");
@@ -138,7 +127,7 @@ TEST_F(ContinueTest, D1bOverwrittenGenerationIsNoticed) {
 // behind it.
 TEST_F(ContinueTest, D5OverwrittenEndIsADoubt) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   app.Exec("UPDATE t SET x = 'not captured' WHERE id < 10");
@@ -178,7 +167,7 @@ TEST_F(ContinueTest, R9PositionAtTheFrontOfAnEmptyWal) {
 // A clean stop, after which the application goes on as it likes.
 TEST_F(ContinueTest, CleanStopThenTheApplicationGoesOn) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Run(std::chrono::minutes(1));
   for (const char* checkpoint :
        {"", "PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(RESTART)",
@@ -195,7 +184,7 @@ TEST_F(ContinueTest, CleanStopThenTheApplicationGoesOn) {
 
 TEST_F(ContinueTest, OneCleanRestartGoesOnAtTheFront) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   app.Exec("PRAGMA wal_checkpoint(RESTART)");
@@ -208,7 +197,7 @@ TEST_F(ContinueTest, OneCleanRestartGoesOnAtTheFront) {
 // journal_size_limit cuts the WAL behind the new generation: the evidence is gone.
 TEST_F(ContinueTest, JournalSizeLimitCutsTheEvidence) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   Write(app, 10);
@@ -221,7 +210,7 @@ TEST_F(ContinueTest, JournalSizeLimitCutsTheEvidence) {
 
 TEST_F(ContinueTest, TruncatedWalIsNoticed) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   Write(app, 5);
@@ -233,7 +222,7 @@ TEST_F(ContinueTest, TruncatedWalIsNoticed) {
 TEST_F(ContinueTest, WalDeletedWhileStopped) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Sync();
     Stop();
     Write(app, 5);
@@ -247,7 +236,7 @@ TEST_F(ContinueTest, WalDeletedWhileStopped) {
 TEST_F(ContinueTest, ComparisonWithoutADifferenceMakesNoFile) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Sync();
     Stop();
   }
@@ -264,7 +253,7 @@ TEST_F(ContinueTest, ComparisonWithoutADifferenceMakesNoFile) {
 TEST_F(ContinueTest, ComparisonShipsOnlyTheDifference) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Write(app, 300);
     Sync();
     Stop();
@@ -280,7 +269,7 @@ TEST_F(ContinueTest, ComparisonShipsOnlyTheDifference) {
 // D16: another database takes the path while we run.
 TEST_F(ContinueTest, D16ReplacedDatabaseIsNotMixed) {
   auto app = std::make_unique<SqliteApp>(Path());
-  CreateTable(*app);
+  CreateTable(*app, 20);
   Sync();
   const auto other = dir_.path() / "other";
   {
@@ -299,7 +288,7 @@ TEST_F(ContinueTest, D16ReplacedDatabaseIsNotMixed) {
 TEST_F(ContinueTest, RestoredOverWhileStopped) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
   }
   const auto old = ReadWholeFile(Path());
   {
@@ -317,7 +306,7 @@ TEST_F(ContinueTest, RestoredOverWhileStopped) {
 // SQLite sees is what must be captured.
 TEST_F(ContinueTest, LeftOverWalBesideACopiedDatabase) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   app.Exec("PRAGMA wal_checkpoint(TRUNCATE)");
   const auto old = ReadWholeFile(Path());
   Write(app, 30);
@@ -337,7 +326,7 @@ TEST_F(ContinueTest, ZeroByteFileIsLeftAlone) {
   EXPECT_EQ(std::filesystem::file_size(Path()), 0U);
   EXPECT_FALSE(std::filesystem::exists(Wal()));
   SqliteApp app(Path(), "PRAGMA page_size = 8192");
-  CreateTable(app);
+  CreateTable(app, 20);
   EXPECT_EQ(Sync(), Txid{1});
   EXPECT_EQ(Newest().page_size, 8192U);
   ExpectRestores();
@@ -347,7 +336,7 @@ TEST_F(ContinueTest, MissingDatabaseIsWaitedFor) {
   EXPECT_TRUE(engine().SyncOnce(ctx_).error().Is(ErrorCode::kNotFound));
   EXPECT_FALSE(std::filesystem::exists(Meta()));
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   EXPECT_EQ(Sync(), Txid{1});
 }
 
@@ -366,7 +355,7 @@ TEST_F(ContinueTest, RollbackJournalDatabaseIsSwitchedToWal) {
 TEST_F(ContinueTest, PageSizeChangedWhileStopped) {
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Sync();
     Stop();
     app.Exec("PRAGMA journal_mode = delete");
@@ -385,7 +374,7 @@ TEST_F(ContinueTest, PageSizeChangedWhileStopped) {
 // The state directory goes away: the replica's line goes on above what it holds (R11).
 TEST_F(ContinueTest, R11LostStateGoesOnAboveTheReplica) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Write(app, 1);
   EXPECT_EQ(Sync(), Txid{2});
@@ -401,7 +390,7 @@ TEST_F(ContinueTest, R11LostStateGoesOnAboveTheReplica) {
 
 TEST_F(ContinueTest, DamagedLocalFileIsNotBuiltUpon) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Write(app, 1);
   Sync();
@@ -417,7 +406,7 @@ TEST_F(ContinueTest, DamagedLocalFileIsNotBuiltUpon) {
 
 TEST_F(ContinueTest, LostPageSumsAreRebuiltOrReplaced) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Write(app, 2);
   Sync();
@@ -434,7 +423,7 @@ TEST_F(ContinueTest, LostPageSumsAreRebuiltOrReplaced) {
 // The entries stand behind the durable files after a crash; replaying mends them.
 TEST_F(ContinueTest, StalePageSumsAreReplayed) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   const auto sums = ReadWholeFile(Meta() / "pages.sum");
   for (int i = 0; i < 5; ++i) {
@@ -455,7 +444,7 @@ TEST_F(ContinueTest, R5GrowthByPagesThatAreNotInTheWal) {
   std::uint64_t captured = 0;
   {
     SqliteApp app(Path());
-    CreateTable(app);
+    CreateTable(app, 20);
     Sync();
     captured = static_cast<std::uint64_t>(Newest().wal_offset + Newest().wal_size);
     Stop();
@@ -480,7 +469,7 @@ TEST_F(ContinueTest, R5GrowthByPagesThatAreNotInTheWal) {
 // A process died while it staged a file: the rest is removed, and the TXID is used again.
 TEST_F(ContinueTest, UnfinishedFileIsRemoved) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Stop();
   const auto left = Meta() / "ltx/0/0000000000000002-0000000000000002.ltx.tmp";
@@ -495,7 +484,7 @@ TEST_F(ContinueTest, UnfinishedFileIsRemoved) {
 // R25: a call that is ended in the middle is no sign of a lost WAL.
 TEST_F(ContinueTest, R25CancelledIsNoDoubt) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Write(app, 200);
   Sync();
   testing::FaultEnv files(Env::Real());
@@ -523,7 +512,7 @@ TEST_F(ContinueTest, R25CancelledIsNoDoubt) {
 // no longer, without a database, and twice.
 TEST_F(ContinueTest, R31CloseAlwaysLetsGo) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Write(app, 1);
   std::stop_source stop;
@@ -544,7 +533,7 @@ TEST_F(ContinueTest, R31CloseAlwaysLetsGo) {
 
 TEST_F(ContinueTest, R18CloseAfterTheDatabaseVanished) {
   auto app = std::make_unique<SqliteApp>(Path());
-  CreateTable(*app);
+  CreateTable(*app, 20);
   Run(std::chrono::minutes(1));
   app.reset();
   for (const char* suffix : {"", "-wal", "-shm"}) {
@@ -555,7 +544,7 @@ TEST_F(ContinueTest, R18CloseAfterTheDatabaseVanished) {
 
 TEST_F(ContinueTest, ASecondReplicatorIsKeptOut) {
   SqliteApp app(Path());
-  CreateTable(app);
+  CreateTable(app, 20);
   Sync();
   Database second(Env::Real(), scheduler_, Options(), log_);
   const auto synced = second.SyncOnce(ctx_);

@@ -19,9 +19,7 @@ class FaultsTest : public DbFixture {
     env_ = &split_;
     EXPECT_TRUE(CreateDirectories(memory_, dir_.path(), {}).ok());
     checkpoint_.min_pages = 20;
-  }
-  void Write(SqliteApp& app, int rows) {
-    for (int i = 0; i < rows; ++i) app.Exec("INSERT INTO t (x) VALUES (randomblob(2000))");
+    row_bytes_ = 2000;
   }
   // A start, a capture, a checkpoint: some hundred calls that a fault may hit.
   void Work(SqliteApp& app) {

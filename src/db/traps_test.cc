@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string_view>
+#include <thread>
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -157,8 +158,10 @@ TEST_F(TrapTest, WriterInATightLoop) {
   // Steps, not time, bound this: the writer does not wait for the simulated clock.
   const auto before = engine().Status().checkpoints;
   const auto enough = before + 10;
-  for (int i = 0; i < 30000 && engine().Status().checkpoints < enough; ++i)
+  for (int i = 0; i < 3'000'000 && engine().Status().checkpoints < enough; ++i) {
     Run(std::chrono::seconds(2));
+    std::this_thread::yield();
+  }
   const auto loop = app.StopLoop();
   EXPECT_GE(engine().Status().checkpoints, enough);
   EXPECT_EQ(loop.failures, 0);
@@ -221,13 +224,15 @@ TEST_F(TrapTest, R22OneDescriptorOfTheDatabase) {
   RemoteApp app(Path());
   Create(app);
   Run(std::chrono::minutes(1));
+  ASSERT_EQ(engine().Status().state, DatabaseState::kReplicating);
+  database = shm = 0;
   for (int i = 0; i < 30; ++i) {
     ASSERT_EQ(app.Exec("INSERT INTO t (x) VALUES (hex(randomblob(50000)))"), SQLITE_OK);
     Run(std::chrono::hours(1));
   }
   EXPECT_GT(engine().Status().checkpoints, 10U);
   EXPECT_GT(engine().Status().scrub.passes, 1U);
-  EXPECT_EQ(database, 1);
+  EXPECT_EQ(database, 0);
   EXPECT_EQ(shm, 0);
   Stop();
 }

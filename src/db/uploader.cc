@@ -191,6 +191,16 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
     if (has_written_) return Error(ErrorCode::kAlreadyExists, SomebodyElse(newest));
     log_.Info("detected database behind replica",
               {{"db_txid", FormatTxid(files.range->max)}, {"replica_txid", FormatTxid(newest)}});
+    if (rebase_requested_ != newest && !LS_TRY(IsNewestState(ctx, files, listing))) {
+      log_.Warn(
+          "the replica holds another history than this database, going on above it",
+          {{"path", options_.client->Describe()},
+           {"replica_txid", FormatTxid(newest)},
+           {"hint",
+            "expected after a restore of an earlier state, or changes while nobody replicated; if "
+            "the replica belongs to another database, stop and use another place (what it held "
+            "stays restorable with -txid)"}});
+    }
     // Once; until capture has moved, asking again would make it do so twice.
     if (rebase_requested_ != newest) host_.RequestRebase(newest);
     rebase_requested_ = newest;
@@ -223,6 +233,30 @@ Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaList
     }
   }
   return std::uint32_t{0};
+}
+
+// Unset if the local file is not there, damaged, or has none.
+std::optional<LtxProof> Uploader::LocalProof(Txid txid) {
+  const auto file = env_.Open(host_.LocalPath(txid), {});
+  if (!file.ok()) return std::nullopt;
+  std::array<std::byte, kLtxHeaderSize> bytes = {};
+  const auto got = file.value()->ReadAt(bytes, 0);
+  if (!got.ok()) return std::nullopt;
+  const auto header = ParseLtxHeader(std::span(bytes).first(got.value()));
+  return header.ok() ? header.value().Proof() : std::nullopt;
+}
+
+// Is the database now what the replica's newest file leads to? So it is after a restore.
+Result<bool> Uploader::IsNewestState(const Context& ctx, const LocalFiles& files,
+                                     const ReplicaListing& listing) {
+  const auto local = LocalProof(files.range->max);
+  if (!local) return false;
+  for (const auto& level : listing.levels) {
+    if (level.empty() || level.back().id.txids.max != listing.newest()) continue;
+    const LtxHeader remote = LS_TRY(RemoteHeader(ctx, *options_.client, level.back().id));
+    if (remote.Proof()) return remote.Proof()->after == local->after;
+  }
+  return false;
 }
 
 // Does the replica's newest file belong to our chain?

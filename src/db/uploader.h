@@ -100,6 +100,9 @@ class Uploader {
   Result<bool> Pass(const Context& ctx);
   Result<bool> FindPosition(const Context& ctx, const LocalFiles& files);
   Result<bool> IsOurs(const Context& ctx, const LocalFiles& files, const ReplicaListing& listing);
+  Result<bool> IsNewestState(const Context& ctx, const LocalFiles& files,
+                             const ReplicaListing& listing);
+  std::optional<LtxProof> LocalProof(Txid txid);
   Result<std::uint32_t> PageSizeAt(const Context& ctx, const ReplicaListing& listing, Txid txid);
   Result<LtxHeader> LocalHeader(Txid txid);
   Result<void> UploadFile(const Context& ctx, Txid txid, Txid last_full);

@@ -16,12 +16,11 @@ using std::chrono::seconds;
 
 class UploaderTest : public DbFixture {
  protected:
+  UploaderTest() { row_bytes_ = 500; }
+
   void Create(SqliteApp& app) {
     app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
     Write(app, 1);
-  }
-  void Write(SqliteApp& app, int rows) {
-    for (int i = 0; i < rows; ++i) app.Exec("INSERT INTO t (x) VALUES (randomblob(500))");
   }
   std::vector<FileInfo> Files(Level level) {
     const auto client = MakeMemoryClient(store_);

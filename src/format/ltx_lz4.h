@@ -15,9 +15,8 @@ namespace litestream {
 // a match (u16, little-endian), and the match, which is 4 bytes longer than its length says. The
 // last sequence ends behind its literals.
 //
-// Why not LZ4_decompress_safe: it lets through what the reference rejects, a distance of 0 (it then
-// gives whatever the memory held) and a last sequence that announces a match. Looking for these in
-// a second pass takes half as long as expanding.
+// Why not LZ4_decompress_safe: it lets through what the reference rejects, a distance of 0 and a
+// last sequence that announces a match (docs/decisions/0005-own-lz4-block-decoder.md).
 bool ExpandLz4Block(std::span<const std::byte> block, std::span<std::byte> page);
 
 // Expands the LZ4 frame at the front of `bytes` into exactly `page`. Returns the frame's size; what

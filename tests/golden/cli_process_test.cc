@@ -318,6 +318,96 @@ TEST_F(CliProcessTest, VerifyFindsADamagedFile) {
   EXPECT_EQ(Run({"verify", Url("nothing")}, &output), 1);
 }
 
+// What is wrong, where, and what to do about it.
+TEST_F(CliProcessTest, Mistakes) {
+  const std::string url = Url("r");
+  fs::create_directory(Path("directory"));
+  const struct {
+    std::vector<std::string> arguments;
+    std::string says;
+  } cases[] = {
+      {{"restroe", url}, "unknown command\nTry: litestream restore\n"},
+      {{"replicate", Path("db"), "s3:bucket/x"}, "replica url scheme required: s3:bucket/x"},
+      {{"replicate", Path("db"), Path("db")}, "is the database " + Path("db")},
+      {{"replicate", Path("db"), Path(".db-litestream/x")}, "lies in the local state of "},
+      {{"replicate", Path("db"), "file:///"}, "needs a directory of its own"},
+      {{"verify", "-config", Path("c.yml"), Path("directory")},
+       "if it is a replica, write file://" + Path("directory")},
+      {{"restore", "-o", Path("out"), Url("none")},
+       "no matching backup files available in " + Path("none")},
+      {{"restore", "-o", Path("out/"), Url("none")}, "output path is a directory"},
+  };
+  WriteFile("c.yml", "dbs: []\n");
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.says);
+    std::string output;
+    EXPECT_EQ(Run(c.arguments, &output), 1);
+    EXPECT_NE(output.find(c.says), std::string::npos) << output;
+    EXPECT_FALSE(fs::exists(Path(".db-litestream")));
+    EXPECT_FALSE(fs::exists(Path("r")));
+  }
+}
+
+// A hole in the newest state and before a moment: an error that says how far one gets.
+TEST_F(CliProcessTest, AHoleIsSaid) {
+  for (int i = 0; i < 4; ++i) {
+    app_.Exec("INSERT INTO t VALUES (1)");
+    ASSERT_EQ(Run({"replicate", "-once", Path("db"), Url("r")}), 0);
+  }
+  const std::string third = Path("r/ltx/0/0000000000000003-0000000000000003.ltx");
+  const std::string fourth = Path("r/ltx/0/0000000000000004-0000000000000004.ltx");
+  fs::remove(third);
+  WriteFile("c.yml",
+            "dbs:\n  - path: " + Path("db") + "\n    replica: {path: " + Path("r") + "}\n");
+  const std::vector<std::string> base = {"restore", "-config", Path("c.yml"), "-o", Path("out")};
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{}, {"-timestamp", "2100-01-01T00:00:00Z"}}) {
+    std::vector<std::string> arguments = base;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    arguments.push_back(Path("db"));
+    std::string output;
+    EXPECT_EQ(Run(arguments, &output), 1);
+    EXPECT_NE(
+        output.find("have up to 0000000000000002 but next file starts at 0000000000000004; to "
+                    "restore what is before the hole, use -txid 0000000000000002"),
+        std::string::npos)
+        << output;
+    EXPECT_FALSE(fs::exists(Path("out")));
+  }
+  EXPECT_EQ(Run({"restore", "-txid", "0000000000000002", "-o", Path("out"), Url("r")}), 0);
+}
+
+// The database is what the link leads to.
+TEST_F(CliProcessTest, RestoreFollowsALink) {
+  ASSERT_EQ(Run({"replicate", "-once", Path("db"), Url("r")}), 0);
+  fs::create_symlink("real", Path("link"));
+  for (const char* const flag : {"-force=false", "-force"}) {
+    EXPECT_EQ(Run({"restore", flag, "-o", Path("link"), Url("r")}), 0);
+    EXPECT_TRUE(fs::is_symlink(Path("link")));
+    EXPECT_TRUE(fs::is_regular_file(Path("real")));
+    WriteFile("real", "old");
+  }
+  WriteFile("real", "");
+  WriteFile("real-wal", "old");
+  std::string output;
+  EXPECT_EQ(Run({"restore", "-o", Path("link"), Url("r")}, &output), 1);
+  EXPECT_NE(output.find("sidecar path already exists: " + Path("real-wal")), std::string::npos)
+      << output;
+}
+
+// A replica that is away fails a single sync at once, whatever shutdown-sync-timeout says.
+TEST_F(CliProcessTest, OnceDoesNotRetry) {
+  WriteFile("r", "not a directory");
+  WriteFile("c.yml", "shutdown-sync-timeout: 1h\ndbs:\n  - path: " + Path("db") +
+                         "\n    replica: {path: " + Path("r") + "}\n");
+  std::string output;
+  EXPECT_EQ(Run({"replicate", "-once", "-config", Path("c.yml")}, &output), 1);
+  EXPECT_NE(output.find("Error: sync database " + Path("db") + ": replica file: "),
+            std::string::npos)
+      << output;
+  EXPECT_EQ(output.find("retrying"), std::string::npos) << output;
+}
+
 TEST_F(CliProcessTest, RefusedBeforeAnythingStarts) {
   const std::string database =
       "dbs:\n  - path: " + Path("db") + "\n    replica: {path: " + Path("r") + "}\n";

@@ -28,6 +28,18 @@ class DbFixture : public ::testing::Test {
   std::filesystem::path Wal() const { return Path().string() + "-wal"; }
   std::filesystem::path Meta() const { return DefaultMetaPath(Path()); }
 
+  // A table of blobs, by an application that leaves checkpoints to us.
+  void CreateTable(SqliteApp& app, int rows) {
+    app.Exec("PRAGMA wal_autocheckpoint = 0");
+    app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+    Write(app, rows);
+  }
+  void Write(SqliteApp& app, int rows) {
+    for (int i = 0; i < rows; ++i) {
+      app.Exec("INSERT INTO t (x) VALUES (randomblob(" + std::to_string(row_bytes_) + "))");
+    }
+  }
+
   DatabaseOptions Options() {
     DatabaseOptions options;
     options.path = Path();
@@ -102,6 +114,7 @@ class DbFixture : public ::testing::Test {
   CheckpointOptions checkpoint_;
   std::uint64_t max_sync_wal_bytes_ = 64U << 20;
   std::string sqlite_vfs_;  // Of the engine; empty: the default.
+  int row_bytes_ = 3000;  // Of what Write writes: most of a page.
   bool running_ = false;
   std::unique_ptr<Database> engine_;
 };

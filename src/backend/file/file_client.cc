@@ -67,7 +67,7 @@ Error ForWrite(Error error) {
             error.message() + "; the replica's directory changed meanwhile"};
   }
   if (error.Is(ErrorCode::kDenied)) {
-    return {ErrorCode::kDenied, error.message() + "; this user must be able to write there"};
+    return {ErrorCode::kDenied, error.message() + "; a replica must be writable for this user"};
   }
   return error.Is(ErrorCode::kAlreadyExists) ? Error(ErrorCode::kIo, error.message()) : error;
 }
@@ -201,10 +201,9 @@ Result<std::vector<FileInfo>> FileClient::List(const Context& ctx, Level level,
   LS_TRY(Begin(ctx));
   std::vector<Found> found;
   for (const ReplicaLayout layout : kLayouts) {
-    LS_TRY(AddNames(env_, root_ / LevelPrefix(layout, level), layout, options.seek, found),
-           "list level {} of {}", level.value, root_.string());
+    LS_TRY(AddNames(env_, root_ / LevelPrefix(layout, level), layout, options.seek, found));
   }
-  if (found.empty()) LS_TRY(CheckRootIsDirectory(), "list level {}", level.value);
+  if (found.empty()) LS_TRY(CheckRootIsDirectory());
   std::ranges::sort(found, [](const Found& a, const Found& b) {
     return a.txids != b.txids ? a.txids < b.txids : a.layout < b.layout;
   });
@@ -221,7 +220,7 @@ Result<std::vector<FileInfo>> FileClient::List(const Context& ctx, Level level,
     auto stat = env_.Stat(PathOf(f.layout, id));
     if (!stat.ok()) {
       if (stat.error().Is(ErrorCode::kNotFound)) continue;  // Deleted since.
-      return std::move(stat).error().Wrap(fmt::format("list level {}", level.value));
+      return std::move(stat).error();
     }
     if (stat.value().type != FileType::kRegular) continue;
     files.push_back({.id = id,

@@ -386,7 +386,7 @@ TEST_F(FileClientMemoryTest, MessagesSayWhereAndWhatToDo) {
   Fail(EnvCall::kCreateDirectory, ErrorCode::kDenied);
   const auto created = WriteFile(kNever, *Connect(), Id(0, 1, 1), "x");
   EXPECT_THAT(MessageOf(created), HasSubstr("create replica directory /backup/db/ltx/0: "));
-  EXPECT_THAT(MessageOf(created), HasSubstr("this user must be able to write there"));
+  EXPECT_THAT(MessageOf(created), HasSubstr("a replica must be writable for this user"));
   Fail(EnvCall::kOpen, ErrorCode::kDenied);
   EXPECT_THAT(MessageOf(Connect()->Open(kNever, Id(0, 1, 1), {})),
               HasSubstr("open ltx file /backup/db/ltx/0/" + std::string(kName1) + ": "));
