@@ -108,10 +108,11 @@ Result<bool> Database::TryAttach(const Context& ctx) {
   if (!prepared.ok()) {
     const Error& error = prepared.error();
     if (!error.Is(ErrorCode::kDenied)) return std::move(prepared).error();
-    return Error(ErrorCode::kDenied,
-                 fmt::format("{} (litestream keeps its state there: let it write, or set meta-path "
-                             "to a directory where it may)",
-                             error.message()));
+    return Error(
+        ErrorCode::kDenied,
+        fmt::format("{} (litestream keeps its local state there: let it write, or set meta-path "
+                    "to a directory where it may)",
+                    error.message()));
   }
   attachment_ = LS_TRY(Attachment::Open(env_, options_.path, options_.sqlite_vfs));
   if (attachment_->switched_to_wal()) log_.Info("switched the database to WAL mode");
@@ -126,7 +127,8 @@ Result<bool> Database::TryAttach(const Context& ctx) {
 
 Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database) {
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
-  const FileOwner directories{.mode = parent.mode, .uid = parent.uid, .gid = parent.gid};
+  // With a meta-path elsewhere, the database's own directory may well be closed to writing.
+  const FileOwner directories{.mode = parent.mode | 0700, .uid = parent.uid, .gid = parent.gid};
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
   if (!meta_lock_) {

@@ -244,6 +244,7 @@ TEST_F(CliProcessTest, AClosedStdoutDoesNotEndTheReplication) {
   EXPECT_EQ(Restored("r"), 1);
 }
 
+// D17: nothing is deleted under a running engine.
 TEST_F(CliProcessTest, ResetRefusesWhileItRuns) {
   Process process({"replicate", Path("db"), Url("r")});
   ASSERT_TRUE(process.WaitFor("ltx file uploaded"));
