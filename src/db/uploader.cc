@@ -381,6 +381,7 @@ Result<void> Uploader::Drain(const Context& ctx, std::chrono::nanoseconds retry_
     if (passed.ok()) return Error(ErrorCode::kUnavailable, "the replica is ahead of capture");
     ++attempts;
     const Error error = passed.error();
+    if (error.Is(ErrorCode::kCancelled) && attempts == 1) return error;  // Nothing failed.
     NoteFailure(error);
     if (retry_interval.count() <= 0) return error;
     const auto waited = ctx.Wait(retry_interval);
