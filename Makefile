@@ -58,7 +58,8 @@ fuzz: deps
 .PHONY: kill-test
 kill-test: deps $(RELEASE)/build.ninja
 	cmake --build $(RELEASE) --target litestream litestream-writer -j $(JOBS)
-	python3 tests/stress/kill_test.py --binary $(BINARY) --writer $(WRITER) --kills $(KILLS)
+	python3 tests/stress/kill_test.py --binary $(BINARY) --writer $(WRITER) --kills $(KILLS) \
+	  --jobs $$((2 * $(JOBS)))
 
 .PHONY: bench
 bench: deps $(RELEASE)/build.ninja

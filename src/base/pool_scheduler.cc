@@ -45,9 +45,16 @@ class ThreadPool {
  public:
   ThreadPool(int threads, const char* thread_name, const Clock& clock) : clock_(clock) {
     for (int i = 0; i < threads; ++i) {
-      threads_.emplace_back([this](const std::stop_token& stop) { Run(stop); });
+      threads_.emplace_back([this] { Run(); });
       ::pthread_setname_np(threads_.back().native_handle(), thread_name);
     }
+  }
+  // All are told before any is waited for. Stopped one by one they would wake each other in turn,
+  // and on a busy machine the end would take as many time slices as there are threads.
+  ~ThreadPool() {
+    MutexLock lock(mu_);
+    ending_ = true;
+    work_.NotifyAll();
   }
 
   void Wake(Job& job);
@@ -62,10 +69,10 @@ class ThreadPool {
     }
   };
 
-  void Run(const std::stop_token& stop);
-  std::shared_ptr<Job> Next(const std::stop_token& stop);
+  void Run();
+  std::shared_ptr<Job> Next();
   void Finish(Job& job, const NextRun& next);
-  void WaitForWork(const std::stop_token& stop) LS_REQUIRES(mu_);
+  void WaitForWork() LS_REQUIRES(mu_);
   void PushReady(Job& job) LS_REQUIRES(mu_);
   void PushTimer(Job& job, MonoTime at) LS_REQUIRES(mu_);
   void DropTimer(Job& job) LS_REQUIRES(mu_);
@@ -83,6 +90,7 @@ class ThreadPool {
   // Each turn as keeper has a number; 0: nobody waits for the first timer.
   std::uint64_t keeper_ LS_GUARDED_BY(mu_) = 0;
   std::uint64_t last_turn_ LS_GUARDED_BY(mu_) = 0;
+  bool ending_ LS_GUARDED_BY(mu_) = false;
   std::vector<std::jthread> threads_;
 };
 
@@ -113,15 +121,15 @@ bool ThreadPool::End(Job& job) {
   return true;
 }
 
-void ThreadPool::Run(const std::stop_token& stop) {
-  while (const std::shared_ptr<Job> job = Next(stop)) {
+void ThreadPool::Run() {
+  while (const std::shared_ptr<Job> job = Next()) {
     Finish(*job, job->function(Context(job->stop.get_token(), std::nullopt, clock_)));
   }
 }
 
-std::shared_ptr<Job> ThreadPool::Next(const std::stop_token& stop) {
+std::shared_ptr<Job> ThreadPool::Next() {
   MutexLock lock(mu_);
-  while (!stop.stop_requested()) {
+  while (!ending_) {
     PushDueTimers();
     if (!ready_.empty()) {
       Job& job = *ready_.front();
@@ -132,21 +140,23 @@ std::shared_ptr<Job> ThreadPool::Next(const std::stop_token& stop) {
       if (idle_ > 0 && (!ready_.empty() || NeedsKeeper())) work_.NotifyOne();
       return job.shared_from_this();
     }
-    WaitForWork(stop);
+    WaitForWork();
   }
   return nullptr;
 }
 
-void ThreadPool::WaitForWork(const std::stop_token& stop) {
+void ThreadPool::WaitForWork() {
   ++idle_;
   if (NeedsKeeper()) {
     const std::uint64_t turn = keeper_ = ++last_turn_;
     const std::chrono::nanoseconds until_first = *(*timers_.begin())->timer - clock_.Monotonic();
-    work_.WaitFor(mu_, stop, std::min(until_first, kLongestWait),
-                  [this, turn]() LS_REQUIRES(mu_) { return !ready_.empty() || keeper_ != turn; });
+    work_.WaitFor(mu_, {}, std::min(until_first, kLongestWait), [this, turn]() LS_REQUIRES(mu_) {
+      return ending_ || !ready_.empty() || keeper_ != turn;
+    });
     if (keeper_ == turn) keeper_ = 0;
   } else {
-    work_.Wait(mu_, stop, [this]() LS_REQUIRES(mu_) { return !ready_.empty() || NeedsKeeper(); });
+    work_.Wait(mu_, {},
+               [this]() LS_REQUIRES(mu_) { return ending_ || !ready_.empty() || NeedsKeeper(); });
   }
   --idle_;
 }

@@ -96,17 +96,14 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   claim_ = LS_TRY(AttachedFile::Claim(env_, path));
   ConnectionOptions options;
   options.vfs = vfs;
-  connections_[0] = LS_TRY(Connection::Open(path, options));
-  const std::string resolved = connections_[0]->resolved_path().string();
-  wal_path_ = resolved + "-wal";
-  shm_path_ = resolved + "-shm";
-  database_ = LS_TRY(env_.Open(path, {}));
+  const std::filesystem::path file = LS_TRY(env_.ResolveLink(path));
+  wal_path_ = file.string() + "-wal";
+  shm_path_ = file.string() + "-shm";
+  const auto shm_before = env_.Stat(shm_path_);
+  connections_[0] = LS_TRY(Connection::Open(file, options));
+  database_ = LS_TRY(env_.Open(file, {}));
   database_identity_ = LS_TRY(database_->Stat()).identity;
-  if (claim_->identity() != database_identity_ ||
-      LS_TRY(env_.Stat(path)).identity != database_identity_) {
-    return Error(ErrorCode::kUnavailable,
-                 fmt::format("{}: replaced while it was being opened", path.string()));
-  }
+  if (claim_->identity() != database_identity_) return Replaced();
   Connection& first = *connections_[0];
   auto asked = first.QueryText("PRAGMA journal_mode");
   const bool busy = !asked.ok() && asked.error().Is(ErrorCode::kUnavailable);
@@ -123,7 +120,7 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
     switched_to_wal_ = true;
   }
   page_size_ = static_cast<std::uint32_t>(LS_TRY(first.QueryInt("PRAGMA page_size")));
-  connections_[1] = LS_TRY(Connection::Open(path, options));
+  connections_[1] = LS_TRY(Connection::Open(file, options));
   // A connection must have read once before BeginRead looks at the WAL first, and before a
   // checkpoint does anything.
   for (auto& connection : connections_) {
@@ -132,7 +129,12 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   }
   held_ = LS_TRY(holder().BeginRead(), "{}: begin the read transaction", path.string());
   restart_allowed_ = held_.frames == 0;
-  return OpenWal();
+  LS_TRY(OpenWal());
+  // SQLite opened the files by their paths one after the other, so they may belong to two
+  // databases.
+  LS_TRY(CheckSameFiles());
+  if (shm_before.ok() && shm_before.value().identity != shm_identity_) return Replaced();
+  return {};
 }
 
 Result<void> Attachment::OpenWal() {
@@ -154,6 +156,17 @@ Result<bool> Attachment::SameFiles() const {
     if (stat.value().identity != *identity) return false;
   }
   return true;
+}
+
+Error Attachment::Replaced() const {
+  return {ErrorCode::kUnavailable,
+          fmt::format("{}: the database, its -wal or its -shm was replaced or removed meanwhile",
+                      path_.string())};
+}
+
+Result<void> Attachment::CheckSameFiles() const {
+  if (!LS_TRY(SameFiles())) return Replaced();
+  return {};
 }
 
 bool Attachment::Holding() const {
@@ -188,6 +201,7 @@ Result<void> Attachment::Abandon() {
 }
 
 Result<CheckpointResult> Attachment::PassiveUnlocked() {
+  LS_TRY(CheckSameFiles());
   return idle().Checkpoint(CheckpointMode::kPassive, {});
 }
 
@@ -231,6 +245,7 @@ Result<WalView> Attachment::RenewHolder() {
 
 Result<CheckpointResult> Attachment::BackfillUnderLock(const Context& ctx,
                                                        std::chrono::milliseconds limit) {
+  LS_TRY(CheckSameFiles());
   LS_TRY(holder().EndTransaction());
   const MonoTime until = ctx.clock().Monotonic() + limit;
   Result<CheckpointResult> result = holder().Checkpoint(CheckpointMode::kPassive, {});
@@ -247,6 +262,7 @@ Result<CheckpointResult> Attachment::BackfillUnderLock(const Context& ctx,
 
 Result<CheckpointResult> Attachment::WaitForReaders(CheckpointMode mode,
                                                     std::chrono::milliseconds limit) {
+  LS_TRY(CheckSameFiles());
   return idle().Checkpoint(mode, limit);
 }
 

@@ -72,6 +72,10 @@ class Attachment {
   // False when the database, -wal or -shm at their paths are not the files that we opened: they
   // were deleted or replaced, and what we would read belongs to nobody (D16).
   Result<bool> SameFiles() const;
+  // The same as an error (kUnavailable): before anything that relies on our locks becomes
+  // permanent. With another -shm nobody sees them, and a checkpoint of ours would write what an old
+  // index says into the database.
+  Result<void> CheckSameFiles() const;
   // The holder is really there (R4, D4).
   bool Holding() const;
   // What the holder saw when it began.
@@ -91,7 +95,8 @@ class Attachment {
   // Throws the successor away.
   Result<void> Abandon();
 
-  // --- The checkpoint step (db/checkpointer.h says in which order). None while leaping. ---
+  // --- The checkpoint step (db/checkpointer.h says in which order). None while leaping. Each
+  // checkpoint begins with CheckSameFiles. ---
   // PASSIVE without any lock, on the idle connection: backfills up to the holder's mark at most.
   Result<CheckpointResult> PassiveUnlocked();
   // Takes SQLite's write lock, polling; kUnavailable when it could not be had within `limit`.
@@ -123,6 +128,7 @@ class Attachment {
   Connection& idle() { return *connections_[1 - holder_index_]; }
   Result<void> Begin(const std::filesystem::path& path, const std::string& vfs);
   Result<void> OpenWal();
+  Error Replaced() const;
   Result<void> BeginHolder(const Context& ctx, bool any_mark);
 
   Env& env_;

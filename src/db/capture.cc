@@ -169,7 +169,7 @@ Result<void> Capture::DropPages(Output& out, std::uint32_t from_pages, std::uint
   return {};
 }
 
-Result<Batch> Capture::Finish(const Context& ctx, Output& out) {
+Result<Batch> Capture::Finish(const Context& ctx, const Attachment& attachment, Output& out) {
   LtxProof proof;
   proof.before = out.header.IsSnapshot() ? 0 : position_.after.value_or(0);
   proof.after = out.checksum.value();
@@ -181,17 +181,21 @@ Result<Batch> Capture::Finish(const Context& ctx, Output& out) {
   batch.file_bytes = out.encoder->size_bytes();
   batch.page_count = out.encoder->page_count();
   out.header.SetProof(proof);
+  // What was read is one state only if our locks held all the while (D6, D16).
+  LS_TRY(attachment.CheckSameFiles());
   LS_TRY(out.staged->Commit());
   // From here on the file counts, whatever happens to the table.
   position_ = PositionFromHeader(out.header);
   position_moved_ = false;
   sums_valid_ = false;
-  if (out.too_many_entries) {
-    LS_TRY(Replay(ctx, batch.txid));
-  } else {
-    LS_TRY(sums_.Set(out.entries));
+  auto set = out.too_many_entries ? Replay(ctx, batch.txid) : sums_.Set(out.entries);
+  sums_valid_ = set.ok();
+  if (!set.ok()) {
+    // Not an error of this capture: whoever hears of one would not upload the file. The next
+    // capture, or the next start, replays the local files into the table.
+    log_.Warn("cannot write page sums, the next capture mends them",
+              {{"txid", FormatTxid(batch.txid)}, {"error", set.error().message()}});
   }
-  sums_valid_ = true;
   return batch;
 }
 
@@ -239,7 +243,7 @@ Result<Batch> Capture::Incremental(const Context& ctx, Attachment& attachment, c
   LS_TRY(Begin(out, header));
   LS_TRY(AddSegmentPages(ctx, out, attachment, view, segment));
   LS_TRY(DropPages(out, position_.commit_pages, segment.commit_pages));
-  Batch batch = LS_TRY(Finish(ctx, out));
+  Batch batch = LS_TRY(Finish(ctx, attachment, out));
   batch.more = segment.end.offset_bytes < view.end_offset();
   return batch;
 }
@@ -298,7 +302,7 @@ Result<Batch> Capture::Full(const Context& ctx, Attachment& attachment, const Wa
     return Add(out, pgno, page);
   }));
   database_ = attachment.database_identity();
-  return Finish(ctx, out);
+  return Finish(ctx, attachment, out);
 }
 
 Result<Batch> Capture::Difference(const Context& ctx, Attachment& attachment, const WalView& view) {
@@ -339,7 +343,7 @@ Result<Batch> Capture::Difference(const Context& ctx, Attachment& attachment, co
   if (out.encoder->page_count() == 0 && image.page_count == position_.commit_pages) {
     return MovePosition(view, image);
   }
-  return Finish(ctx, out);
+  return Finish(ctx, attachment, out);
 }
 
 Result<bool> Capture::RebuildSums(const Context& ctx, Attachment& attachment,

@@ -111,7 +111,7 @@ class Capture {
   LtxHeader NewHeader(std::uint32_t commit_pages) const;
   Result<void> Begin(Output& out, LtxHeader header);
   Result<void> Add(Output& out, Pgno pgno, std::span<const std::byte> page);
-  Result<Batch> Finish(const Context& ctx, Output& out);
+  Result<Batch> Finish(const Context& ctx, const Attachment& attachment, Output& out);
   Result<void> AddSegmentPages(const Context& ctx, Output& out, Attachment& attachment,
                                const WalView& view, const WalSegment& segment);
   Result<void> DropPages(Output& out, std::uint32_t from_pages, std::uint32_t to_pages);

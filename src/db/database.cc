@@ -13,17 +13,15 @@ namespace {
 
 // Also without an event, the exact test is repeated this often; jittered per database.
 constexpr std::chrono::seconds kSlowTick{30};
-// A commit that was seen in the WAL but is not published yet is looked for again after these.
-constexpr std::chrono::milliseconds kRetests[] = {
-    std::chrono::milliseconds(1), std::chrono::milliseconds(4), std::chrono::milliseconds(10),
-    std::chrono::milliseconds(100)};
-// After these, the monitor interval, doubled up to so many times.
-constexpr int kMaxRetestDoublings = 5;
 // Within the monitor interval, so much waiting WAL causes a capture at once.
 constexpr std::uint64_t kUrgentWalBytes = 16U << 20;
+// How soon that is looked at again, at most and at least.
 constexpr std::chrono::milliseconds kBacklogTest{100};
+constexpr std::chrono::seconds kLongestBacklogTest{1};
 constexpr std::chrono::seconds kWaitForFile{1};
 constexpr std::chrono::minutes kMaxBackoff{5};
+// A full disk is probed more often: the WAL grows meanwhile, and somebody is making room.
+constexpr std::chrono::seconds kMaxDiskFullBackoff{15};
 constexpr std::chrono::seconds kLogInterval{30};
 constexpr int kSweepAfterDiskFull = 3;
 
@@ -105,7 +103,15 @@ Result<bool> Database::TryAttach(const Context& ctx) {
   if (stat.value().size_bytes == 0) return false;
   SetState(DatabaseState::kAttaching);
   LS_TRY(CheckIsDatabase(env_, options_.path));
-  LS_TRY(PrepareMeta(ctx, stat.value()));
+  auto prepared = PrepareMeta(ctx, stat.value());
+  if (!prepared.ok()) {
+    const Error& error = prepared.error();
+    if (!error.Is(ErrorCode::kDenied)) return std::move(prepared).error();
+    return Error(ErrorCode::kDenied,
+                 fmt::format("{} (litestream keeps its state there: let it write, or set meta-path "
+                             "to a directory where it may)",
+                             error.message()));
+  }
   attachment_ = LS_TRY(Attachment::Open(env_, options_.path, options_.sqlite_vfs));
   if (attachment_->switched_to_wal()) log_.Info("switched the database to WAL mode");
   auto captured = FirstCapture(ctx);
@@ -121,13 +127,7 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
   const FileOwner directories{.mode = parent.mode, .uid = parent.uid, .gid = parent.gid};
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
-  auto created = CreateDirectories(env_, options_.meta_path, directories);
-  if (!created.ok() && created.error().Is(ErrorCode::kDenied)) {
-    return Error(ErrorCode::kDenied,
-                 created.error().message() +
-                     "; the local state is kept there, and this user must be able to write it");
-  }
-  LS_TRY(std::move(created));
+  LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
   if (!meta_lock_) {
     auto lock = env_.Lock(options_.meta_path / "lock", file_owner_);
     if (!lock.ok() && lock.error().Is(ErrorCode::kAlreadyExists)) {
@@ -146,6 +146,8 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
 }
 
 Result<void> Database::FirstCapture(const Context& ctx) {
+  ++attach_count_;
+  last_full_ = {};
   const WalView view = attachment_->held();
   const Decision decision = LS_TRY(capture_->Examine(*attachment_, view));
   switch (decision.continuation) {
@@ -168,7 +170,7 @@ Result<void> Database::FirstCapture(const Context& ctx) {
   scrubber_.ForgetWal();
   // No WAL test sees a database file that was written over in place.
   scrubber_.StartPass();
-  retests_ = 0;
+  pace_.Settle();
   directory_watch_.reset();
   wal_watch_.reset();
   OfferFiles();
@@ -234,52 +236,53 @@ NextRun Database::Step(const Context& ctx) {
 }
 
 Result<NextRun> Database::StepAttached(const Context& ctx) {
-  if (event_.exchange(false)) retests_ = 0;
+  const bool event = event_.exchange(false);
   if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
   if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
   const WalView view = LS_TRY(attachment_->Peek());
-  const bool fresh = !capture_->IsCaptured(view);
-  if (fresh) {
-    // At once after quiet, then at most once an interval, unless much waits.
-    const std::uint64_t waiting =
-        view.salts == capture_->position().salts
-            ? view.end_offset() - std::min(view.end_offset(), capture_->position().end.offset_bytes)
-            : view.end_offset();
-    const MonoTime earliest = last_capture_ + options_.monitor_interval;
-    if (last_capture_ != MonoTime{} && Now() < earliest && waiting < kUrgentWalBytes) {
-      return NextRun::At(std::min(earliest, Now() + kBacklogTest));
-    }
-    last_capture_ = Now();
+  // Also when a leapfrog was captured and could not land: until it does, no checkpoint runs.
+  if (!capture_->IsCaptured(view) || !capture_->IsCaptured(attachment_->held())) {
+    const MonoTime now = Now();
+    if (const auto later = Postponed(view, now)) return NextRun::At(*later);
+    last_capture_ = now;
     LS_TRY(CaptureNew(ctx));
+    pace_.Settle();
+  } else if (event && LS_TRY(CommitUnderWay(view))) {
+    const MonoTime now = Now();
+    const auto next = pace_.Next(now, /*event=*/true);
+    if (!next.armed) return NextRun::At(std::min(now + next.wait, *Sleep().at));
   }
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
   LS_TRY(PruneLocal());
-  if (fresh) retests_ = 0;
   ArmWatches();
   // Armed first, tested after: what came in between is seen now.
-  const WalView now = LS_TRY(attachment_->Peek());
-  if (!capture_->IsCaptured(now)) return NextRun::At(Now());
-  if (LS_TRY(CommitUnderWay(now))) {
-    const std::size_t last = std::size(kRetests) - 1;
-    const auto wait =
-        static_cast<std::size_t>(retests_) <= last
-            ? std::chrono::nanoseconds(kRetests[retests_])
-            : std::max<std::chrono::nanoseconds>(options_.monitor_interval, kRetests[last]);
-    ++retests_;
-    return NextRun::At(std::min(Now() + wait, *Sleep().at));
+  const WalView armed = LS_TRY(attachment_->Peek());
+  if (!capture_->IsCaptured(armed)) return NextRun::At(Now());
+  if (LS_TRY(CommitUnderWay(armed))) {
+    const MonoTime now = Now();
+    return NextRun::At(std::min(now + pace_.Next(now, /*event=*/false).wait, *Sleep().at));
   }
-  retests_ = 0;
+  pace_.Settle();
   return Sleep();
 }
 
-std::chrono::nanoseconds Database::NextRetest() {
-  const int tries = retests_++;
-  constexpr int kQuick = static_cast<int>(std::size(kRetests));
-  if (tries < kQuick) return kRetests[tries];
-  const auto interval =
-      std::max<std::chrono::nanoseconds>(options_.monitor_interval, kRetests[kQuick - 1]);
-  return interval * (1 << std::min(tries - kQuick, kMaxRetestDoublings));
+// There is something to capture: at once after quiet, then at most once an interval, unless much
+// waits. Unset: now.
+std::optional<MonoTime> Database::Postponed(const WalView& view, MonoTime now) const {
+  const MonoTime earliest = last_capture_ + options_.monitor_interval;
+  if (last_capture_ == MonoTime{} || now >= earliest) return std::nullopt;
+  const std::uint64_t from =
+      view.salts == capture_->position().salts ? capture_->position().end.offset_bytes : 0;
+  const std::uint64_t waiting =
+      std::max<std::uint64_t>(1, view.end_offset() - std::min(view.end_offset(), from));
+  if (waiting >= kUrgentWalBytes) return std::nullopt;
+  // At the pace since the last capture, when will it be much? Half of that, because it may rise.
+  const auto passed = std::chrono::duration<double>(now - last_capture_);
+  const auto until_much = std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(
+      passed * (static_cast<double>(kUrgentWalBytes - waiting) / static_cast<double>(waiting) / 2),
+      std::chrono::duration<double>(kLongestBacklogTest)));
+  return std::min(earliest, now + std::max<std::chrono::nanoseconds>(until_much, kBacklogTest));
 }
 
 // A frame of the current generation lies behind the end, or the header is of a generation that is
@@ -486,7 +489,7 @@ void Database::OnBatch(const Batch& batch) {
 }
 
 void Database::OfferFiles() {
-  const LocalFiles files{.range = local_->range(), .last_full = last_full_};
+  const LocalFiles files{.range = local_->range(), .last_full = last_full_, .chain = attach_count_};
   for (auto& uploader : uploaders_) uploader->Offer(files);
 }
 
@@ -494,8 +497,9 @@ NextRun Database::NoteFailure(const Error& error) {
   ++failures_;
   const auto first =
       std::max<std::chrono::nanoseconds>(options_.monitor_interval, std::chrono::milliseconds(100));
-  backoff_ = failures_ == 1 ? first : std::min<std::chrono::nanoseconds>(backoff_ * 2, kMaxBackoff);
   const bool disk_full = error.Is(ErrorCode::kNoSpace);
+  const std::chrono::nanoseconds most = disk_full ? kMaxDiskFullBackoff : kMaxBackoff;
+  backoff_ = failures_ == 1 ? first : std::min(backoff_ * 2, std::max(first, most));
   {
     MutexLock lock(mu_);
     status_.state = DatabaseState::kFailing;

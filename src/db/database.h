@@ -17,6 +17,7 @@
 #include "db/attachment.h"
 #include "db/capture.h"
 #include "db/checkpointer.h"
+#include "db/commit_pace.h"
 #include "db/local_ltx.h"
 #include "db/page_sums.h"
 #include "db/scrubber.h"
@@ -111,7 +112,7 @@ class Database : private UploaderHost {
   void OfferFiles();
   Result<bool> CommitUnderWay(const WalView& view);
   NextRun Sleep();
-  std::chrono::nanoseconds NextRetest();
+  std::optional<MonoTime> Postponed(const WalView& view, MonoTime now) const;
   Result<void> DrainOne(const Context& ctx, Uploader& uploader,
                         std::chrono::nanoseconds retry_interval);
   void ArmWatches();
@@ -141,10 +142,11 @@ class Database : private UploaderHost {
   Checkpointer checkpointer_;
   Scrubber scrubber_;
   Txid last_full_;
+  std::uint64_t attach_count_ = 0;
   MonoTime last_capture_;
   MonoTime next_prune_;
   MonoTime slow_tick_;
-  int retests_ = 0;
+  CommitPace pace_;
   int failures_ = 0;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;

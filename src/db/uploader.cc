@@ -82,6 +82,17 @@ LocalFiles Uploader::Wanted() const {
   return wanted_;
 }
 
+LocalFiles Uploader::TakeWanted() {
+  const LocalFiles files = Wanted();
+  if (files.chain != chain_) {
+    chain_ = files.chain;
+    position_.reset();
+    rebase_requested_.reset();
+    has_written_ = false;
+  }
+  return files;
+}
+
 ReplicaStatus Uploader::Status() const {
   MutexLock lock(mu_);
   return status_;
@@ -89,7 +100,7 @@ ReplicaStatus Uploader::Status() const {
 
 NextRun Uploader::Run(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
-  const LocalFiles files = Wanted();
+  const LocalFiles files = TakeWanted();
   if (!files.range || (position_ && *position_ >= files.range->max)) return NextRun::WhenWoken();
   // The first file after a quiet time goes at once; then one pass an interval.
   const MonoTime earliest = last_pass_ + (failures_ > 0 ? backoff_ : options_.sync_interval);
@@ -103,8 +114,8 @@ NextRun Uploader::Run(const Context& ctx) {
     }
     failures_ = 0;
     if (passed.value()) return NextRun::WhenWoken();
-    return NextRun::At(last_pass_ +
-                       (position_ ? std::chrono::nanoseconds(0) : options_.sync_interval));
+    more_ = position_.has_value();
+    return NextRun::At(last_pass_ + (more_ ? std::chrono::nanoseconds(0) : options_.sync_interval));
   }
   if (ctx.stop().stop_requested()) return NextRun::WhenWoken();
   NoteFailure(passed.error());
@@ -132,7 +143,7 @@ void Uploader::NoteFailure(const Error& error) {
 }
 
 Result<bool> Uploader::Pass(const Context& ctx) {
-  const LocalFiles files = Wanted();
+  const LocalFiles files = TakeWanted();
   if (!files.range) return true;
   const MonoTime now = scheduler_.clock().Monotonic();
   if (position_ && now - last_listing_ >= kListingInterval) position_.reset();
@@ -150,9 +161,10 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   while (*position_ < files.range->max) {
     LS_TRY(ctx.Check());
     if (options_.max_files_per_pass > 0 && count++ == options_.max_files_per_pass) return false;
+    if (Wanted().chain != chain_) return false;
     const Txid next = position_->Next();
     if (next >= files.range->min) {
-      LS_TRY(UploadFile(ctx, next));
+      LS_TRY(UploadFile(ctx, next, files.last_full));
     } else if (files.last_full >= files.range->min) {
       LS_TRY(UploadSnapshot(ctx, files.last_full));
     } else {
@@ -175,6 +187,8 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
   const ReplicaListing listing = LS_TRY(ListReplica(ctx, *options_.client, false));
   const Txid newest = listing.newest();
   if (newest != Txid{} && !LS_TRY(IsOurs(ctx, files, listing))) {
+    // Going on above it would only make the other one do the same, in turns and for ever.
+    if (has_written_) return Error(ErrorCode::kAlreadyExists, SomebodyElse(newest));
     log_.Info("detected database behind replica",
               {{"db_txid", FormatTxid(files.range->max)}, {"replica_txid", FormatTxid(newest)}});
     if (rebase_requested_ != newest && !LS_TRY(IsNewestState(ctx, files, listing))) {
@@ -223,12 +237,7 @@ Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaList
 
 // Unset if the local file is not there, damaged, or has none.
 std::optional<LtxProof> Uploader::LocalProof(Txid txid) {
-  const auto file = env_.Open(host_.LocalPath(txid), {});
-  if (!file.ok()) return std::nullopt;
-  std::array<std::byte, kLtxHeaderSize> bytes = {};
-  const auto got = file.value()->ReadAt(bytes, 0);
-  if (!got.ok()) return std::nullopt;
-  const auto header = ParseLtxHeader(std::span(bytes).first(got.value()));
+  const auto header = LocalHeader(txid);
   return header.ok() ? header.value().Proof() : std::nullopt;
 }
 
@@ -295,8 +304,15 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
   return false;
 }
 
-Result<void> Uploader::UploadFile(const Context& ctx, Txid txid) {
-  const LtxHeader header = LS_TRY(LocalHeader(txid));
+Result<void> Uploader::UploadFile(const Context& ctx, Txid txid, Txid last_full) {
+  auto local = LocalHeader(txid);
+  if (!local.ok() &&
+      (local.error().Is(ErrorCode::kNotFound) || local.error().Is(ErrorCode::kCorruption))) {
+    // Somebody removed or damaged it (R19). A full file behind it makes it unnecessary.
+    if (last_full > txid) return UploadSnapshot(ctx, last_full);
+    host_.RequestFull();
+  }
+  const LtxHeader header = LS_TRY(std::move(local));
   // Files of two page sizes cannot be laid over each other. The first of the new size holds every
   // page; it goes up as a snapshot.
   const bool new_page_size = page_size_ != 0 && header.page_size != page_size_;
@@ -307,9 +323,7 @@ Result<void> Uploader::UploadFile(const Context& ctx, Txid txid) {
 
 Result<LtxHeader> Uploader::LocalHeader(Txid txid) {
   const auto path = host_.LocalPath(txid);
-  auto opened = env_.Open(path, {});
-  if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) host_.RequestFull();
-  const auto file = LS_TRY(std::move(opened));
+  const auto file = LS_TRY(env_.Open(path, {}));
   std::array<std::byte, kLtxHeaderSize> bytes = {};
   const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
   return LS_TRY(ParseLtxHeader(std::span(bytes).first(got)), "{}", path.string());
@@ -346,17 +360,22 @@ Result<void> Uploader::Store(const Context& ctx, const FileId& id, Txid local, b
   const std::uint64_t ours = LS_TRY(TrailingChecksum(ctx, *local_tail));
   auto theirs = TrailingChecksum(ctx, *remote_tail);
   if (!theirs.ok() || theirs.value() != ours) {
-    return Error(ErrorCode::kAlreadyExists,
-                 fmt::format("{}: {} is there with other content: somebody else writes to this "
-                             "replica, or it belongs to another database",
-                             options_.client->Describe(), FormatLtxFilename(id.txids)));
+    return Error(ErrorCode::kAlreadyExists, SomebodyElse(id.txids.max));
   }
   return NoteProgress(id.txids.max,
                       {.id = id, .size_bytes = size, .created_at = header.Timestamp()});
 }
 
+std::string Uploader::SomebodyElse(Txid txid) const {
+  return fmt::format(
+      "{}: TXID {} is there with other content: another process or database replicates to this "
+      "place; stop one of the two, or give this one a replica of its own",
+      options_.client->Describe(), FormatTxid(txid));
+}
+
 Result<void> Uploader::NoteProgress(Txid txid, const FileInfo& info) {
   position_ = txid;
+  has_written_ = true;
   {
     MutexLock lock(mu_);
     status_.txid = txid;

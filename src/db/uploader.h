@@ -30,6 +30,9 @@ struct ReplicaOptions {
 struct LocalFiles {
   std::optional<TxidRange> range;  // Contiguous.
   Txid last_full;                  // Newest file that holds every page; 0: none known.
+  // Changes when the files may be of another chain than before: what is known of the replica has to
+  // be proven against them anew (D2).
+  std::uint64_t chain = 0;
 };
 
 enum class ReplicaState : unsigned char {
@@ -102,12 +105,15 @@ class Uploader {
   std::optional<LtxProof> LocalProof(Txid txid);
   Result<std::uint32_t> PageSizeAt(const Context& ctx, const ReplicaListing& listing, Txid txid);
   Result<LtxHeader> LocalHeader(Txid txid);
-  Result<void> UploadFile(const Context& ctx, Txid txid);
+  Result<void> UploadFile(const Context& ctx, Txid txid, Txid last_full);
   Result<void> UploadSnapshot(const Context& ctx, Txid txid);
   Result<void> Store(const Context& ctx, const FileId& id, Txid local, bool as_snapshot);
   Result<void> NoteProgress(Txid txid, const FileInfo& info);
+  std::string SomebodyElse(Txid txid) const;
   void NoteFailure(const Error& error);
   LocalFiles Wanted() const;
+  // Wanted, and what it takes when they are of another chain.
+  LocalFiles TakeWanted();
 
   Env& env_;
   Scheduler& scheduler_;
@@ -118,8 +124,10 @@ class Uploader {
   // Only the pass touches these.
   std::optional<Txid> position_;
   std::uint32_t page_size_ = 0;  // At position_; 0: unknown.
+  std::uint64_t chain_ = 0;      // That position_ belongs to.
   MonoTime last_pass_;
   MonoTime last_listing_;
+  bool has_written_ = false;              // Of this chain: the replica holds files of ours.
   bool more_ = false;                     // The last pass was limited.
   std::optional<Txid> rebase_requested_;  // Above which we asked capture to go on.
   int failures_ = 0;

@@ -126,6 +126,122 @@ TEST_F(UploaderTest, WipedReplicaGetsASnapshot) {
   ExpectRestores();
 }
 
+// D7: the full file that a wiped replica needs is made while most of the database is in the WAL,
+// and the position lies far behind its front.
+TEST_F(UploaderTest, D7FullFileReadsTheWholeWal) {
+  SqliteApp app(Path());
+  app.Exec("PRAGMA wal_autocheckpoint = 0");
+  Create(app);
+  for (int i = 0; i < 3; ++i) {
+    Write(app, 30);
+    Sync();
+  }
+  ASSERT_LT(std::filesystem::file_size(Path()), 10'000U);
+  ASSERT_TRUE(MakeMemoryClient(store_)->DeleteAll(ctx_).ok());
+  for (int i = 1; i < 3; ++i) {
+    std::filesystem::remove(Meta() / "ltx/0" / FormatLtxFilename({Txid(i), Txid(i)}));
+  }
+  Stop();
+  Sync();
+  ASSERT_EQ(Files(kSnapshotLevel).size(), 1U);
+  ExpectRestores();
+}
+
+// The replica is wiped under a running engine. That is seen when it is next listed: at the next
+// error, or after hours.
+TEST_F(UploaderTest, WipedWhileRunning) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(1));
+  ASSERT_TRUE(MakeMemoryClient(store_)->DeleteAll(ctx_).ok());
+  for (int hour = 0; hour < 7; ++hour) {
+    Write(app, 1);
+    Run(minutes(60));
+  }
+  ExpectRestores();
+}
+
+// R19: a local file is damaged before it was uploaded. A full file takes its place.
+TEST_F(UploaderTest, R19DamagedLocalFileIsBridged) {
+  for (const bool restart : {false, true}) {
+    SCOPED_TRACE(restart);
+    SqliteApp app(Path());
+    app.Exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, x BLOB)");
+    Write(app, 1);
+    Run(minutes(10));
+    FailEverything();
+    for (int i = 0; i < 3; ++i) {
+      Write(app, 1);
+      Run(minutes(1));
+    }
+    const Txid damaged = engine().Status().replicas[0].txid.Next();
+    ASSERT_LT(damaged, engine().Status().txid);
+    const auto path = Meta() / "ltx/0" / FormatLtxFilename({damaged, damaged});
+    auto bytes = ReadWholeFile(path);
+    bytes[20] ^= std::byte{0xff};
+    WriteWholeFile(path, bytes);
+    if (restart) Stop();
+    store_.SetFaults(nullptr);
+    Run(minutes(20));
+    EXPECT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync)
+        << engine().Status().replicas[0].error;
+    ExpectRestores();
+    EXPECT_EQ(Files(kSnapshotLevel).size(), restart ? 2U : 1U);
+  }
+}
+
+// R24: what one pass leaves over goes in the next one, at once, not an interval later.
+TEST_F(UploaderTest, R24LimitedPassesFollowEachOther) {
+  DatabaseOptions options = Options();
+  options.replicas[0].max_files_per_pass = 2;
+  options.replicas[0].sync_interval = std::chrono::hours(1);
+  engine_ = std::make_unique<Database>(Env::Real(), scheduler_, options, log_);
+  SqliteApp app(Path());
+  Create(app);
+  FailEverything();
+  Run(seconds(10));
+  for (int i = 0; i < 9; ++i) {
+    Write(app, 1);
+    Run(seconds(40));
+  }
+  store_.SetFaults(nullptr);
+  Run(std::chrono::hours(2));  // The back-off begins with the interval.
+  ASSERT_GE(Files(kLevel0).size(), 10U);
+  EXPECT_LE(Files(kLevel0).back().created_at - Files(kLevel0).front().created_at, minutes(10));
+  ExpectRestores();
+}
+
+// D21, R8, R21: while a call to the replica hangs, everything else goes on: captures, checkpoints,
+// status. (The call is in a task of its own; the others run in the middle of it.)
+TEST_F(UploaderTest, D21HangingReplicaHoldsNobody) {
+  checkpoint_.min_pages = 20;
+  SqliteApp app(Path());
+  app.Exec("PRAGMA wal_autocheckpoint = 0");
+  Create(app);
+  for (const auto hanging : {StorageCall::kList, StorageCall::kWrite}) {
+    bool inside = false;
+    bool done = false;
+    store_.SetFaults([&](StorageCall call, const FileId&) {
+      if (call != hanging || inside || done) return StorageFault::kNone;
+      inside = true;
+      const auto before = engine().Status();
+      Write(app, 30);
+      Run(minutes(2));
+      const auto after = engine().Status();
+      EXPECT_GT(after.txid, before.txid);
+      EXPECT_GT(after.checkpoints, before.checkpoints);
+      inside = false;
+      done = true;
+      return StorageFault::kFailBefore;
+    });
+    Write(app, 1);
+    Run(minutes(10));
+    EXPECT_TRUE(done);
+    ExpectRestores();
+    Stop();
+  }
+}
+
 // D11: the position is the end of the run over all levels, not the newest level-0 file.
 TEST_F(UploaderTest, D11ExpiredLevel0FilesAreNotMissed) {
   SqliteApp app(Path());
@@ -169,6 +285,34 @@ TEST_F(UploaderTest, AnotherDatabasesReplicaIsNotOverwritten) {
   EXPECT_EQ(Sync(), Txid{3});
   ExpectRestores();
   EXPECT_TRUE(Restored(Txid{2}) == theirs);
+}
+
+// The same while both run: the one that comes second goes on above the first, once. The first says
+// that somebody else writes there, and they do not overtake each other in turns.
+TEST_F(UploaderTest, TwoDatabasesOfOneReplicaDoNotTakeTurns) {
+  const auto other_path = dir_.path() / "other";
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(1));
+  SqliteApp other_app(other_path);
+  other_app.Exec("CREATE TABLE o (x)");
+  DatabaseOptions options = Options();
+  options.path = other_path;
+  Database other(Env::Real(), scheduler_, options, log_);
+  other.Start();
+  for (int i = 0; i < 30; ++i) {
+    Write(app, 1);
+    other_app.Exec("INSERT INTO o VALUES (randomblob(100))");
+    Run(minutes(1));
+  }
+  const ReplicaStatus loser = engine().Status().replicas[0];
+  EXPECT_EQ(loser.state, ReplicaState::kFailing);
+  EXPECT_NE(loser.error.find("another process or database replicates to this place"),
+            std::string::npos)
+      << loser.error;
+  EXPECT_EQ(other.Status().replicas[0].state, ReplicaState::kInSync);
+  EXPECT_TRUE(Restored() == CheckpointedCopy(other_path));
+  EXPECT_LT(other.Status().txid, Txid{40});
 }
 
 // A slow or dead replica does not hold the others.

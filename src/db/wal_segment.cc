@@ -10,8 +10,10 @@
 namespace litestream {
 namespace {
 
-constexpr std::uint64_t kMaxSegmentInMemory = 4U << 20;
-constexpr std::size_t kScanChunkBytes = 1U << 20;
+// Small enough to stay in a core's cache between reading and checking. A segment that fits is kept.
+// Of a longer one the pages are read a second time, which is cheap: in a busy WAL most frames are
+// older versions of few pages.
+constexpr std::size_t kScanChunkBytes = 256U << 10;
 // Frames that follow each other in the file and in page order are read together, up to this.
 constexpr std::size_t kPageRunBytes = 512U << 10;
 
@@ -25,13 +27,13 @@ Result<void> Scan(const Context& ctx, Attachment& attachment, WalScanner& scanne
                   const WalView& view, WalSegment& segment) {
   const std::uint64_t end = view.end_offset();
   std::uint64_t at = segment.start.offset_bytes;
-  const bool keep = end - at <= kMaxSegmentInMemory;
-  std::vector<std::byte> chunk(
-      std::min<std::uint64_t>(keep ? end - at : kScanChunkBytes, end - at));
+  const bool keep = end - at <= kScanChunkBytes;
+  const std::size_t chunk_bytes = std::min<std::uint64_t>(kScanChunkBytes, end - at);
+  auto chunk = std::make_unique_for_overwrite<std::byte[]>(chunk_bytes);
   while (scanner.stop() == WalScanner::Stop::kNotYet && at < end) {
     LS_TRY(ctx.Check());
-    const auto want = std::min<std::uint64_t>(chunk.size(), end - at);
-    const auto out = std::span(chunk).first(want);
+    const auto want = std::min<std::uint64_t>(chunk_bytes, end - at);
+    const auto out = std::span(chunk.get(), want);
     const std::size_t got = LS_TRY(attachment.ReadWal(out, at), "read WAL");
     if (got == 0) return NotAsPublished(view, fmt::format("it ends at byte {}", at));
     scanner.Feed(out.first(got));
@@ -81,9 +83,9 @@ WalPageReader::WalPageReader(Attachment& attachment, const WalSegment& segment)
 
 Result<std::span<const std::byte>> WalPageReader::Read(std::size_t index) {
   const WalPageEntry& entry = segment_.pages[index];
-  if (!segment_.bytes.empty()) {
+  if (segment_.bytes) {
     const std::uint64_t at = entry.frame_offset - segment_.start.offset_bytes;
-    return std::span<const std::byte>(segment_.bytes).subspan(at + kWalFrameHeaderSize, page_size_);
+    return std::span<const std::byte>(&segment_.bytes[at + kWalFrameHeaderSize], page_size_);
   }
   const std::uint64_t frame_size = WalFrameSize(page_size_);
   if (index < first_ || index >= last_) {

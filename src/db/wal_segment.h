@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -20,7 +21,8 @@ struct WalSegment {
   bool limited = false;             // Stopped early because of the byte limit.
   std::vector<WalPageEntry> pages;  // Ascending.
   // The segment's bytes, if they are few: pages are then taken from here and not read twice.
-  std::vector<std::byte> bytes;
+  // Else unset. Not a vector, because that would fill it before it is read into.
+  std::unique_ptr<std::byte[]> bytes;
 };
 
 // Reads and validates the WAL from `start` (the checksum of a start at the front is taken from the

@@ -10,8 +10,10 @@ happens while the replicator is down: the writer goes on, closes the database, o
 Moments and episodes come from the seed, which is printed; the processes themselves run freely.
 """
 import argparse
+import concurrent.futures
 import dataclasses
 import random
+import signal
 import sys
 import time
 
@@ -62,6 +64,11 @@ class KillTest:
         self.writing = self.rig.writer.start(
             rate=RATE, seed=self.starts, log=self.rig.log, **self.episode.writer)
 
+    def stop_writer(self):
+        """A clean stop; it takes the log along. One that has barely begun ends by the signal."""
+        code = lab.stop(self.writing)
+        lab.require(code in (0, -signal.SIGTERM), f"the writer failed, exit {code}")
+
     def require_writer(self):
         lab.require(self.writing.poll() is None,
                     f"the writer ended by itself, exit {self.writing.returncode}")
@@ -82,7 +89,7 @@ class KillTest:
             return
         self.require_writer()
         if kind < 0.7:
-            lab.require(lab.stop(self.writing) == 0, "the writer failed")  # Takes the log along.
+            self.stop_writer()
         elif kind < 0.85:
             lab.kill(self.writing)
         if self.writing.poll() is not None:
@@ -112,7 +119,7 @@ class KillTest:
             if self.chance.random() < 0.5:
                 lab.kill(self.writing)
             else:
-                lab.require(lab.stop(self.writing) == 0, "the writer failed")
+                self.stop_writer()
         # A clean run after the last kill, by a signal or by itself.
         if self.chance.random() < 0.5:
             replicator = self.rig.start_replicator()
@@ -127,6 +134,22 @@ class KillTest:
         self.rig.verify()
 
 
+def run_episode(options, number, kills):
+    """Returns how many TXIDs were checked, or an error with all that is known."""
+    episode = EPISODES[number % len(EPISODES)]
+    chance = random.Random(options.seed * 1000003 + number)
+    box = lab.Lab("kill-test", keep=options.keep)
+    with box:
+        one = rig.Rig(box, options.binary, options.writer, "episode")
+        try:
+            KillTest(one, episode, chance).run(kills)
+        except lab.LabError as error:
+            raise lab.LabError(
+                f"episode {number} ({episode.name}), --seed {options.seed}: {error}\n"
+                f"in {box.folder}; the end of the log:\n{one.log_tail()}") from error
+        return len(one.checked)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,29 +157,29 @@ def main():
     parser.add_argument("--writer", required=True)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--jobs", type=int, default=1, help="episodes side by side")
     parser.add_argument("--keep", action="store_true", help="keep the folder after a failure")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     began = time.monotonic()
-    killed = points = number = 0
-    while killed < options.kills:
-        kills = min(KILLS_PER_EPISODE, options.kills - killed)
-        episode = EPISODES[number % len(EPISODES)]
-        chance = random.Random(options.seed * 1000003 + number)
-        box = lab.Lab("kill-test", keep=options.keep)
-        with box:
-            one = rig.Rig(box, options.binary, options.writer, "episode")
+    killed = points = 0
+    sizes = [min(KILLS_PER_EPISODE, options.kills - first)
+             for first in range(0, options.kills, KILLS_PER_EPISODE)]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        running = {pool.submit(run_episode, options, number, kills): (number, kills)
+                   for number, kills in enumerate(sizes)}
+        for done in concurrent.futures.as_completed(running):
+            number, kills = running[done]
             try:
-                KillTest(one, episode, chance).run(kills)
+                points += done.result()
             except lab.LabError as error:
-                print(f"FAILED in episode {number} ({episode.name}), --seed {options.seed}: {error}"
-                      f"\nin {box.folder}; the end of the log:\n{one.log_tail()}")
+                pool.shutdown(wait=False, cancel_futures=True)
+                print(f"FAILED in {error}")
                 return 1
             killed += kills
-            points += len(one.checked)
             print(f"{killed} kills, {points} TXIDs restored and checked, "
-                  f"{time.monotonic() - began:.0f} s: {episode.name}", flush=True)
-        number += 1
+                  f"{time.monotonic() - began:.0f} s: {EPISODES[number % len(EPISODES)].name}",
+                  flush=True)
     print(f"{killed} kills: nothing lost, nothing wrong")
     return 0
 

@@ -45,6 +45,7 @@ class DbFixture : public ::testing::Test {
     options.path = Path();
     options.checkpoint = checkpoint_;
     options.max_sync_wal_bytes = max_sync_wal_bytes_;
+    options.sqlite_vfs = sqlite_vfs_;
     ReplicaOptions replica;
     replica.client = MakeMemoryClient(store_);
     options.replicas = {replica};
@@ -112,7 +113,8 @@ class DbFixture : public ::testing::Test {
   Logger log_;
   CheckpointOptions checkpoint_;
   std::uint64_t max_sync_wal_bytes_ = 64U << 20;
-  int row_bytes_ = 3000;  // Of what Write writes: most of a page.
+  int row_bytes_ = 3000;    // Of what Write writes: most of a page.
+  std::string sqlite_vfs_;  // Of the engine; empty: the default.
   bool running_ = false;
   std::unique_ptr<Database> engine_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <functional>
@@ -68,10 +69,12 @@ class FaultEnv final : public Env {
   }
   Result<std::unique_ptr<FileWatch>> WatchFile(const std::filesystem::path& path,
                                                FileEventCallback callback) override {
+    if (auto r = Ask("watch", path); !r.ok()) return r.error();
     return base_.WatchFile(path, std::move(callback));
   }
   Result<std::unique_ptr<FileWatch>> WatchDirectory(const std::filesystem::path& path,
                                                     FileEventCallback callback) override {
+    if (auto r = Ask("watch", path); !r.ok()) return r.error();
     return base_.WatchDirectory(path, std::move(callback));
   }
   void Random(std::span<std::byte> out) override { base_.Random(out); }
