@@ -233,10 +233,10 @@ Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
   }
   if (supervisor.signal() != 0) {
     supervisor.EndBySignal(log);
-  } else if (options.once) {
-    log.Info("replication complete, litestream shutting down");
   } else {
-    log.Info("subprocess exited, litestream shutting down");
+    supervisor.EndByItself();
+    log.Info(options.once ? "replication complete, litestream shutting down"
+                          : "subprocess exited, litestream shutting down");
   }
   auto closed = store.Close(supervisor.hurry());
   log.Info("litestream shut down");

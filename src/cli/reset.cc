@@ -25,7 +25,8 @@ constexpr std::string_view kUsage =
     "Arguments:\n\n"
     "\t-config PATH\n"
     "\t    Specifies the configuration file, which may move the metadata directory\n"
-    "\t    of the database. Without it, the one beside the database is meant.\n\n"  //
+    "\t    of the database. Defaults to $LITESTREAM_CONFIG, else /etc/litestream.yml;\n"
+    "\t    without a file, the directory beside the database is meant.\n\n"  //
     LITESTREAM_USAGE_NO_EXPAND
     "\t-dry-run\n"
     "\t    Print the local LTX files that would be removed without deleting them.\n\n"
@@ -41,9 +42,13 @@ constexpr std::string_view kUsage =
 constexpr const char* kDerivedFiles[] = {"pages.sum", "position"};
 
 Result<std::string> FindMetaPath(Env& env, const ConfigFlags& flags, const std::string& path) {
-  if (!flags.given()) return config::DefaultMetaPath(path);
-  const auto config = LS_TRY(flags.Load(env), "cannot read config");
-  const auto database = config::FindDatabase(config, path);
+  auto config = flags.Load(env);
+  // Without -config the default file counts, if there is one.
+  if (!config.ok() && config.error().Is(ErrorCode::kNotFound) && !flags.given()) {
+    return config::DefaultMetaPath(path);
+  }
+  if (!config.ok()) return std::move(config).error().Wrap("cannot read config");
+  const auto database = config::FindDatabase(config.value(), path);
   return database.ok() ? config::MetaPath(database.value()) : config::DefaultMetaPath(path);
 }
 

@@ -14,7 +14,7 @@ namespace litestream::cli {
 namespace {
 
 constexpr int kPlanAttempts = 3;  // A planned file may be merged away before it is read.
-constexpr const char* kSidecars[] = {"-wal", "-shm", "-journal"};
+constexpr const char* kSidecars[] = {"-wal", "-shm", "-journal", "-txid"};
 
 // A plan that ends before a hole: what lies behind it cannot be restored, and what is before it
 // only if asked for, because it is older than the files say.

@@ -79,6 +79,11 @@ void Supervisor::Wait() {
                 [this]() LS_REQUIRES(mu_) { return signal_ != 0 || child_end_.has_value(); });
 }
 
+void Supervisor::EndByItself() {
+  MutexLock lock(mu_);
+  ++signal_count_;
+}
+
 void Supervisor::EndBySignal(const Logger& log) {
   bool forwarded = false;
   bool sent = false;

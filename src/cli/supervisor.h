@@ -34,6 +34,8 @@ class Supervisor {
   Result<void> StartChild(const std::vector<std::string>& command);
   // Returns after the first signal or the end of the child.
   void Wait();
+  // The work ends without a signal. The first one from now on counts as a second.
+  void EndByItself();
   // After a signal: logs it and waits, as long as it takes, for the child.
   void EndBySignal(const Logger& log);
 
@@ -49,7 +51,7 @@ class Supervisor {
   mutable Mutex mu_{LockRank::kLeaf};
   CondVar changed_;
   int signal_ LS_GUARDED_BY(mu_) = 0;
-  int signal_count_ LS_GUARDED_BY(mu_) = 0;
+  int signal_count_ LS_GUARDED_BY(mu_) = 0;  // And the end by itself.
   bool forwarded_ LS_GUARDED_BY(mu_) = false;  // The child has the signal, from us or the terminal.
   bool sent_ LS_GUARDED_BY(mu_) = false;       // From us.
   std::optional<ChildProcess> child_ LS_GUARDED_BY(mu_);

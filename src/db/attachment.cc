@@ -101,13 +101,12 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   claim_ = LS_TRY(AttachedFile::Claim(env_, path));
   ConnectionOptions options;
   options.vfs = vfs;
-  connections_[0] = LS_TRY(Connection::Open(path, options));
-  const std::string resolved = connections_[0]->resolved_path().string();
-  wal_path_ = resolved + "-wal";
-  shm_path_ = resolved + "-shm";
-  // SQLite opens it at the first read.
+  const std::filesystem::path file = LS_TRY(env_.ResolveLink(path));
+  wal_path_ = file.string() + "-wal";
+  shm_path_ = file.string() + "-shm";
   const auto shm_before = env_.Stat(shm_path_);
-  database_ = LS_TRY(env_.Open(path, {}));
+  connections_[0] = LS_TRY(Connection::Open(file, options));
+  database_ = LS_TRY(env_.Open(file, {}));
   database_identity_ = LS_TRY(database_->Stat()).identity;
   if (claim_->identity() != database_identity_) return Replaced();
   Connection& first = *connections_[0];
@@ -126,7 +125,7 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
     switched_to_wal_ = true;
   }
   page_size_ = static_cast<std::uint32_t>(LS_TRY(first.QueryInt("PRAGMA page_size")));
-  connections_[1] = LS_TRY(Connection::Open(path, options));
+  connections_[1] = LS_TRY(Connection::Open(file, options));
   // A connection must have read once before BeginRead looks at the WAL first, and before a
   // checkpoint does anything.
   for (auto& connection : connections_) {

@@ -57,7 +57,8 @@ Result<LtxHeader> RemoteHeader(const Context& ctx, ReplicaClient& client, const 
   const auto source = LS_TRY(client.Open(ctx, id, {.length_bytes = kLtxHeaderSize}));
   std::array<std::byte, kLtxHeaderSize> bytes = {};
   const std::size_t got = LS_TRY(ReadFull(ctx, *source, bytes));
-  return ParseLtxHeader(std::span(bytes).first(got));
+  return LS_TRY(ParseLtxHeader(std::span(bytes).first(got)), "ltx file {}/{} in {}", id.level.value,
+                FormatLtxFilename(id.txids), client.Describe());
 }
 
 }  // namespace
@@ -158,6 +159,14 @@ Result<bool> Uploader::Pass(const Context& ctx) {
     if (!LS_TRY(FindPosition(ctx, files))) return false;
     last_listing_ = now;
   }
+  if (base_damaged_ && files.last_full <= *position_) {
+    host_.RequestFull();
+    return true;
+  }
+  if (base_damaged_) {
+    LS_TRY(UploadSnapshot(ctx, files.last_full));
+    base_damaged_ = false;
+  }
   if (*position_ < files.range->max) {
     log_.Debug("replica sync", {{"txid.replica", FormatTxid(*position_)},
                                 {"txid.db", FormatTxid(files.range->max)}});
@@ -191,7 +200,14 @@ Result<bool> Uploader::Pass(const Context& ctx) {
 Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files) {
   const ReplicaListing listing = LS_TRY(ListReplica(ctx, *options_.client, false));
   const Txid newest = listing.newest();
-  if (newest != Txid{} && !LS_TRY(IsOurs(ctx, files, listing))) {
+  base_damaged_ = false;
+  Result<bool> ours = true;
+  if (newest != Txid{}) ours = IsOurs(ctx, files, listing);
+  if (!ours.ok() && ours.error().Is(ErrorCode::kCorruption)) {
+    NoteDamage(ours.error());
+    ours = true;
+  }
+  if (!LS_TRY(std::move(ours))) {
     // Going on above it would only make the other one do the same, in turns and for ever.
     if (has_written_) return Error(ErrorCode::kAlreadyExists, SomebodyElse(newest));
     log_.Info("detected database behind replica",
@@ -221,7 +237,14 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
     if (file.id.txids.min > end) behind_gap_.push_back(file.id.txids);
   }
   page_size_ = 0;
-  if (end != Txid{}) page_size_ = LS_TRY(PageSizeAt(ctx, listing, end));
+  if (end != Txid{} && !base_damaged_) {
+    auto page_size = PageSizeAt(ctx, listing, end);
+    if (!page_size.ok() && page_size.error().Is(ErrorCode::kCorruption)) {
+      NoteDamage(page_size.error());
+    } else {
+      page_size_ = LS_TRY(std::move(page_size));
+    }
+  }
   position_ = end;
   {
     MutexLock lock(mu_);
@@ -236,9 +259,7 @@ Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaList
   for (const auto& level : listing.levels) {
     for (auto it = level.rbegin(); it != level.rend(); ++it) {
       if (it->id.txids.max != txid) continue;
-      const LtxHeader header = LS_TRY(RemoteHeader(ctx, *options_.client, it->id), "read {}",
-                                      FormatLtxFilename(it->id.txids));
-      return header.page_size;
+      return LS_TRY(RemoteHeader(ctx, *options_.client, it->id)).page_size;
     }
   }
   return std::uint32_t{0};
@@ -246,12 +267,7 @@ Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaList
 
 // Unset if the local file is not there, damaged, or has none.
 std::optional<LtxProof> Uploader::LocalProof(Txid txid) {
-  const auto file = env_.Open(host_.LocalPath(txid), {});
-  if (!file.ok()) return std::nullopt;
-  std::array<std::byte, kLtxHeaderSize> bytes = {};
-  const auto got = file.value()->ReadAt(bytes, 0);
-  if (!got.ok()) return std::nullopt;
-  const auto header = ParseLtxHeader(std::span(bytes).first(got.value()));
+  const auto header = LocalHeader(txid);
   return header.ok() ? header.value().Proof() : std::nullopt;
 }
 
@@ -262,10 +278,22 @@ Result<bool> Uploader::IsNewestState(const Context& ctx, const LocalFiles& files
   if (!local) return false;
   for (const auto& level : listing.levels) {
     if (level.empty() || level.back().id.txids.max != listing.newest()) continue;
-    const LtxHeader remote = LS_TRY(RemoteHeader(ctx, *options_.client, level.back().id));
-    if (remote.Proof()) return remote.Proof()->after == local->after;
+    auto remote = RemoteHeader(ctx, *options_.client, level.back().id);
+    if (!remote.ok() && remote.error().Is(ErrorCode::kCorruption)) return false;
+    const auto proof = LS_TRY(std::move(remote)).Proof();
+    if (proof) return proof->after == local->after;
   }
   return false;
+}
+
+// A restore must not need the damaged file: what follows begins with a snapshot.
+void Uploader::NoteDamage(const Error& error) {
+  base_damaged_ = true;
+  log_.Error("the newest file of the replica is damaged, sending a snapshot behind it",
+             {{"error", error.message()},
+              {"hint",
+               "litestream verify lists what is damaged; such files can be deleted once the "
+               "snapshot is there"}});
 }
 
 // Does the replica's newest file belong to our chain?
@@ -486,6 +514,7 @@ Result<void> Uploader::Drain(const Context& ctx, std::chrono::nanoseconds retry_
     if (passed.ok()) return Error(ErrorCode::kUnavailable, "the replica is ahead of capture");
     ++attempts;
     const Error error = passed.error();
+    if (error.Is(ErrorCode::kCancelled) && attempts == 1) return error;  // Nothing failed.
     NoteFailure(error);
     if (retry_interval.count() <= 0) return error;
     const auto waited = ctx.Wait(retry_interval);

@@ -99,6 +99,7 @@ class Uploader {
   Result<bool> IsNewestState(const Context& ctx, const LocalFiles& files,
                              const ReplicaListing& listing);
   std::optional<LtxProof> LocalProof(Txid txid);
+  void NoteDamage(const Error& error);
   Result<std::uint32_t> PageSizeAt(const Context& ctx, const ReplicaListing& listing, Txid txid);
   Result<UploadGroup> NextGroup(Txid last);
   Result<void> UploadNext(const Context& ctx, const LocalFiles& files);
@@ -131,6 +132,7 @@ class Uploader {
   MonoTime last_pass_;
   MonoTime last_listing_;
   bool has_written_ = false;              // Of this chain: the replica holds files of ours.
+  bool base_damaged_ = false;             // The file at position_ is damaged.
   bool more_ = false;                     // The last pass was limited.
   std::optional<Txid> rebase_requested_;  // Above which we asked capture to go on.
   int failures_ = 0;

@@ -152,11 +152,6 @@ Error Connection::LastError(int code, std::string_view doing) const {
   return {ours, fmt::format("{}: {}{} (SQLite code {})", doing, text, why, extended)};
 }
 
-std::filesystem::path Connection::resolved_path() const {
-  const char* const name = sqlite3_db_filename(db_, "main");
-  return name != nullptr ? name : "";
-}
-
 Result<void> Connection::Exec(const std::string& sql) {
   const int rc = sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr);
   if (rc != SQLITE_OK) return LastError(rc, sql);

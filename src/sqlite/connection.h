@@ -60,10 +60,6 @@ class Connection {
   Connection& operator=(Connection&& other) noexcept;
   ~Connection();
 
-  // The file as SQLite knows it: absolute, symbolic links resolved. Its -wal and -shm are beside
-  // it.
-  std::filesystem::path resolved_path() const;
-
   Result<void> Exec(const std::string& sql);
   // First column of the first row; empty text or 0 if there is none.
   Result<std::string> QueryText(const std::string& sql);

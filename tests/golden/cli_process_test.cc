@@ -262,6 +262,45 @@ TEST_F(CliProcessTest, ResetRefusesWhileItRuns) {
   EXPECT_EQ(Restored("r"), 1);
 }
 
+// Without -config the default file says where the state is, as for every other command.
+TEST_F(CliProcessTest, ResetReadsTheDefaultConfiguration) {
+  WriteFile("c.yml", "dbs:\n  - path: " + Path("db") + "\n    meta-path: " + Path("state") +
+                         "\n    replica: {path: " + Path("r") + "}\n");
+  ASSERT_EQ(Run({"replicate", "-once", "-config", Path("c.yml")}), 0);
+  ASSERT_TRUE(fs::exists(Path("state/ltx")));
+  ::setenv("LITESTREAM_CONFIG", Path("c.yml").c_str(), 1);
+  EXPECT_EQ(Run({"reset", Path("db")}), 0);
+  EXPECT_FALSE(fs::exists(Path("state/ltx")));
+  WriteFile("c.yml", "dbs: [\n");
+  std::string output;
+  EXPECT_EQ(Run({"reset", Path("db")}, &output), 1);
+  EXPECT_NE(output.find("Error: cannot read config"), std::string::npos) << output;
+  ::unsetenv("LITESTREAM_CONFIG");
+}
+
+// The second signal, or the first behind the program's end, ends the waiting for a replica that is
+// away; the exit code tells.
+TEST_F(CliProcessTest, ASecondSignalSkipsTheLastSync) {
+  WriteFile("r", "not a directory");
+  WriteFile("c.yml", "shutdown-sync-timeout: 1h\nshutdown-sync-interval: 10ms\ndbs:\n  - path: " +
+                         Path("db") + "\n    replica: {path: " + Path("r") + "}\n");
+  for (const bool child : {false, true}) {
+    SCOPED_TRACE(child);
+    std::vector<std::string> arguments = {"replicate", "-config", Path("c.yml")};
+    if (child) arguments = {"replicate", "-config", Path("c.yml"), "-exec", "sh -c 'exit 0'"};
+    Process process(arguments);
+    if (!child) {
+      ASSERT_TRUE(process.WaitFor("is not a directory"));
+      process.Signal(SIGTERM);
+    }
+    ASSERT_TRUE(process.WaitFor("shutdown sync failed, retrying"));
+    process.Signal(SIGTERM);
+    EXPECT_EQ(process.Wait(), 1) << process.output();
+    EXPECT_NE(process.output().find("Error: the last sync did not complete"), std::string::npos)
+        << process.output();
+  }
+}
+
 TEST_F(CliProcessTest, SeveralReplicas) {
   const std::string head = "dbs:\n  - path: " + Path("db") + "\n    replicas:\n";
   const std::string first = "      - {path: " + Path("r1") + ", name: first}\n";

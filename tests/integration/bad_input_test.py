@@ -334,7 +334,8 @@ class BadInputTest(unittest.TestCase):
         prepare(0o666, 0o555)
         done = self.as_nobody([self.tool.binary, "replicate", "-once", place / "db",
                                lab.url(place / "r")])
-        self.assert_says(done, place / ".db-litestream", "Permission denied", "local state")
+        self.assert_says(done, place / ".db-litestream", "Permission denied",
+                         "keeps its state there")
         for file in replica.rglob("*.ltx"):
             os.chmod(file, 0o000)
         os.chmod(place, 0o777)
