@@ -267,7 +267,7 @@ Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaList
 
 // Unset if the local file is not there, damaged, or has none.
 std::optional<LtxProof> Uploader::LocalProof(Txid txid) {
-  const auto header = LocalHeader(txid);
+  const auto header = ReadLocalHeader(env_, host_.LocalPath(txid));
   return header.ok() ? header.value().Proof() : std::nullopt;
 }
 
