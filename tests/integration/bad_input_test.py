@@ -335,7 +335,7 @@ class BadInputTest(unittest.TestCase):
         done = self.as_nobody([self.tool.binary, "replicate", "-once", place / "db",
                                lab.url(place / "r")])
         self.assert_says(done, place / ".db-litestream", "Permission denied",
-                         "keeps its state there")
+                         "keeps its local state there")
         for file in replica.rglob("*.ltx"):
             os.chmod(file, 0o000)
         os.chmod(place, 0o777)
