@@ -51,7 +51,7 @@ class Supervisor {
   mutable Mutex mu_{LockRank::kLeaf};
   CondVar changed_;
   int signal_ LS_GUARDED_BY(mu_) = 0;
-  int signal_count_ LS_GUARDED_BY(mu_) = 0;  // And the end by itself.
+  int signal_count_ LS_GUARDED_BY(mu_) = 0;    // And the end by itself.
   bool forwarded_ LS_GUARDED_BY(mu_) = false;  // The child has the signal, from us or the terminal.
   bool sent_ LS_GUARDED_BY(mu_) = false;       // From us.
   std::optional<ChildProcess> child_ LS_GUARDED_BY(mu_);
