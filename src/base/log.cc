@@ -17,7 +17,7 @@ namespace {
 constexpr int kPatienceMs = 1000;
 
 bool WantsColour(int descriptor) {
-  const char* no_color = std::getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe): at the start.
+  const char* no_color = std::getenv("NO_COLOR");
   return ::isatty(descriptor) != 0 && (no_color == nullptr || *no_color == '\0');
 }
 

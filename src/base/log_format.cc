@@ -85,7 +85,7 @@ std::string Shortest(double value, std::chars_format format) {
 std::string TextFloat(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
-  const std::string scientific = Shortest(value, std::chars_format::scientific);
+  std::string scientific = Shortest(value, std::chars_format::scientific);
   int exponent = 0;
   const char* digits = scientific.data() + scientific.find('e') + 1;
   if (*digits == '+') ++digits;

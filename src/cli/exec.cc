@@ -117,6 +117,7 @@ Result<ChildProcess> ChildProcess::Start(const std::vector<std::string>& command
   const std::string program = LS_TRY(FindProgram(command.front()));
   std::vector<std::string> words = command;
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   int ends[2];

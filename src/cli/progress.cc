@@ -1,6 +1,7 @@
 #include "cli/progress.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -49,8 +50,8 @@ std::string FormatProgress(const std::string& label, std::uint64_t done_bytes,
   const double seconds = static_cast<double>(elapsed.count()) / 1000;
   if (seconds <= 0 || done_bytes == 0) return line;
   const double rate = static_cast<double>(done_bytes) / seconds;
-  const auto left = static_cast<std::uint64_t>(
-      static_cast<double>(total_bytes - std::min(done_bytes, total_bytes)) / rate + 0.5);
+  const auto left =
+      std::llround(static_cast<double>(total_bytes - std::min(done_bytes, total_bytes)) / rate);
   line += fmt::format("  {}/s", FormatBytes(static_cast<std::uint64_t>(rate)));
   if (left >= 3600)
     return line + fmt::format("  {}:{:02}:{:02} left", left / 3600, left / 60 % 60, left % 60);

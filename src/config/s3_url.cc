@@ -35,7 +35,7 @@ bool IsIpv4(std::string_view host) {
 // Takes the last dot-separated label off `text`, with its dot.
 std::string TakeLastLabel(std::string_view& text) {
   const std::size_t dot = text.rfind('.');
-  const std::string label(text.substr(dot == std::string_view::npos ? 0 : dot + 1));
+  std::string label(text.substr(dot == std::string_view::npos ? 0 : dot + 1));
   text = dot == std::string_view::npos ? std::string_view() : text.substr(0, dot);
   return label;
 }

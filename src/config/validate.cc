@@ -153,7 +153,7 @@ Result<void> CheckIntervals(const Config& config, const DatabaseConfig& database
 
 Result<void> CheckLogging(Config& config) {
   const LoggingConfig& logging = config.logging;
-  if (logging.type != "" && logging.type != "text" && logging.type != "json" &&
+  if (!logging.type.empty() && logging.type != "text" && logging.type != "json" &&
       logging.type != "pretty") {
     return BadValue(config, LineOf(config, "logging.type"), "logging.type",
                     "must be text, json or pretty", logging.type);

@@ -184,7 +184,7 @@ LS_CLMUL std::uint64_t MultiplyClmul(std::uint64_t a, std::uint64_t b) {
   return Reduce(low << 1, (high << 1) | (low >> 63));
 }
 
-const bool kHasClmul = [] {
+const bool kHasClmul = []() noexcept {
   __builtin_cpu_init();
   return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
 }();

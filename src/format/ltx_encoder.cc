@@ -26,7 +26,7 @@ Error Invalid(std::string message) {
 }
 
 // The validators judge files that were read; here the caller is wrong.
-Result<void> AsArgument(Result<void> result) {
+Result<void> AsArgument(const Result<void>& result) {
   if (result.ok()) return {};
   return Invalid(result.error().message());
 }

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
-#include <cstdio>
 #include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 namespace litestream {
@@ -284,8 +284,7 @@ TEST(Names, TimestampsOfAllDays) {
     const int lengths[] = {31, is_leap(year) ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     for (int month = 1; month <= 12; ++month) {
       for (int day = 1; day <= lengths[month - 1]; ++day, ++days) {
-        char text[32];
-        std::snprintf(text, sizeof text, "%04d-%02d-%02dT00:00:00Z", year, month, day);
+        const std::string text = fmt::format("{:04}-{:02}-{:02}T00:00:00Z", year, month, day);
         ASSERT_EQ(FormatTimestamp(AtMs(days * 86'400'000)), text);
         const auto parsed = ParseTimestamp(text);
         ASSERT_TRUE(parsed.ok()) << text;

@@ -62,7 +62,7 @@ std::string TagOf(std::string_view content) {
 
 // A write never says kNotFound or kAlreadyExists because of its directories or temporary files:
 // they would be taken for answers about the file.
-Error ForWrite(Error error) {
+Error ForWrite(const Error& error) {
   if (error.Is(ErrorCode::kNotFound)) {
     return {ErrorCode::kUnavailable,
             error.message() + "; the replica's directory changed meanwhile"};
@@ -279,13 +279,13 @@ void FileClient::SweepOnce() {
 Result<void> FileClient::EnsureDirectory(const path& directory) {
   auto made = directories_.Ensure(directory);
   if (made.ok()) return {};
-  return ForWrite(std::move(made).error())
+  return ForWrite(made.error())
       .Wrap(fmt::format("create replica directory {}", directory.string()));
 }
 
 Result<void> FileClient::SyncDirectoryOf(const path& name) {
   auto synced = env_.SyncDirectory(ParentDirectory(name));
-  if (!synced.ok()) return ForWrite(std::move(synced).error());
+  if (!synced.ok()) return ForWrite(synced.error());
   return {};
 }
 
@@ -294,7 +294,7 @@ Result<std::unique_ptr<TempFile>> FileClient::CreateTemp(const path& final_path)
     LS_TRY(EnsureDirectory(ParentDirectory(final_path)));
     auto temp = TempFile::Create(env_, final_path, owner_);
     if (temp.ok()) return temp;
-    if (!temp.error().Is(ErrorCode::kNotFound) || !again) return ForWrite(std::move(temp).error());
+    if (!temp.error().Is(ErrorCode::kNotFound) || !again) return ForWrite(temp.error());
     // Somebody removed the directories that were there a moment ago.
     directories_.Forget();
   }
@@ -354,7 +354,7 @@ Result<FileInfo> FileClient::Write(const Context& ctx, const FileId& id, ByteSou
     if (options.if_absent && published.error().Is(ErrorCode::kAlreadyExists)) {
       return already_exists();
     }
-    return ForWrite(std::move(published).error());
+    return ForWrite(published.error());
   }
   LS_TRY(SyncDirectoryOf(final_path));
   return FileInfo{.id = id, .size_bytes = size_bytes, .created_at = options.created_at};
@@ -438,7 +438,7 @@ Result<std::unique_ptr<ObjectLock>> FileClient::LockObjects(const Context& ctx) 
       directories_.Forget();
       continue;
     }
-    if (!lock.error().Is(ErrorCode::kAlreadyExists)) return ForWrite(std::move(lock).error());
+    if (!lock.error().Is(ErrorCode::kAlreadyExists)) return ForWrite(lock.error());
     if (ctx.clock().Monotonic() >= give_up) {
       return Error(ErrorCode::kUnavailable,
                    fmt::format("another process holds {} for too long", name.string()));
@@ -475,7 +475,7 @@ Result<std::string> FileClient::PutObject(const Context& ctx, std::string_view n
   if (auto published = temp->Publish(final_path, /*if_absent=*/tag.empty()); !published.ok()) {
     // A host that does not see our lock, on a network file system.
     if (tag.empty() && published.error().Is(ErrorCode::kAlreadyExists)) return lost();
-    return ForWrite(std::move(published).error());
+    return ForWrite(published.error());
   }
   LS_TRY(SyncDirectoryOf(final_path));
   return TagOf(content);
