@@ -222,7 +222,7 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
     // The local file of that transaction is gone. The next one, if it is here, tells the checksum
     // before it; beyond a gap only a new snapshot helps anyhow.
     if (newest.Next() < files.range->min) return true;
-    const auto file = LS_TRY(env_.Open(host_.LocalPath(files.range->min), {}));
+    const auto file = LS_TRY(OpenLocal(files.range->min));
     std::array<std::byte, kLtxHeaderSize> bytes = {};
     const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
     const LtxHeader local = LS_TRY(ParseLtxHeader(std::span(bytes).first(got)));
@@ -236,8 +236,7 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
     return false;
   }
   // The same transaction is here: its file must be the same, or lead to the same database.
-  const auto path = host_.LocalPath(newest);
-  auto local = LS_TRY(env_.Open(path, {}));
+  auto local = LS_TRY(OpenLocal(newest));
   const std::uint64_t size = LS_TRY(local->Stat()).size_bytes;
   std::array<std::byte, kLtxHeaderSize> bytes = {};
   const std::size_t got = LS_TRY(local->ReadAt(bytes, 0));
@@ -271,11 +270,16 @@ Result<void> Uploader::UploadFile(const Context& ctx, Txid txid) {
   return Store(ctx, {kLevel0, {txid, txid}}, txid, /*as_snapshot=*/false);
 }
 
+// If somebody removed it under us, only a full file helps, whatever it was wanted for.
+Result<std::unique_ptr<File>> Uploader::OpenLocal(Txid txid) {
+  auto opened = env_.Open(host_.LocalPath(txid), {});
+  if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) host_.RequestFull();
+  return opened;
+}
+
 Result<LtxHeader> Uploader::LocalHeader(Txid txid) {
   const auto path = host_.LocalPath(txid);
-  auto opened = env_.Open(path, {});
-  if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) host_.RequestFull();
-  const auto file = LS_TRY(std::move(opened));
+  const auto file = LS_TRY(OpenLocal(txid));
   std::array<std::byte, kLtxHeaderSize> bytes = {};
   const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
   return LS_TRY(ParseLtxHeader(std::span(bytes).first(got)), "{}", path.string());
@@ -286,7 +290,7 @@ Result<void> Uploader::UploadSnapshot(const Context& ctx, Txid txid) {
 }
 
 Result<void> Uploader::Store(const Context& ctx, const FileId& id, Txid local, bool as_snapshot) {
-  auto file = LS_TRY(env_.Open(host_.LocalPath(local), {}));
+  auto file = LS_TRY(OpenLocal(local));
   const std::uint64_t size = LS_TRY(file->Stat()).size_bytes;
   std::array<std::byte, kLtxHeaderSize> bytes = {};
   const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
@@ -305,8 +309,7 @@ Result<void> Uploader::Store(const Context& ctx, const FileId& id, Txid local, b
     return std::move(written).error().Wrap(fmt::format("upload {}", FormatLtxFilename(id.txids)));
   }
   // There is one already: ours, if an earlier answer was lost.
-  const auto local_tail =
-      MakeFileSource(LS_TRY(env_.Open(host_.LocalPath(local), {})), size - kLtxTrailerSize);
+  const auto local_tail = MakeFileSource(LS_TRY(OpenLocal(local)), size - kLtxTrailerSize);
   const auto remote_tail =
       LS_TRY(options_.client->Open(ctx, id, {.offset_bytes = size - kLtxTrailerSize}));
   const std::uint64_t ours = LS_TRY(TrailingChecksum(ctx, *local_tail));

@@ -98,6 +98,7 @@ class Uploader {
   Result<bool> FindPosition(const Context& ctx, const LocalFiles& files);
   Result<bool> IsOurs(const Context& ctx, const LocalFiles& files, const ReplicaListing& listing);
   Result<std::uint32_t> PageSizeAt(const Context& ctx, const ReplicaListing& listing, Txid txid);
+  Result<std::unique_ptr<File>> OpenLocal(Txid txid);
   Result<LtxHeader> LocalHeader(Txid txid);
   Result<void> UploadFile(const Context& ctx, Txid txid);
   Result<void> UploadSnapshot(const Context& ctx, Txid txid);

@@ -68,8 +68,9 @@ class Writer {
   // False: open the database anew.
   bool Act() {
     const auto pages = app_.Number("PRAGMA page_count");
-    if (!pages) return false;
-    if (*pages > plan_.most_pages) {
+    const auto unused = app_.Number("PRAGMA freelist_count");
+    if (!pages || !unused) return false;
+    if (*pages - *unused > plan_.most_pages) {
       return Write("DELETE FROM t WHERE id % 2 = 0 OR id < (SELECT max(id) - 50 FROM t)");
     }
     const std::uint64_t row = plan_.page_size * 3ULL / 4;
@@ -206,7 +207,7 @@ bool AppConnection::Exec(std::string_view sql, Tolerate tolerate) {
   return good || (tolerate == Tolerate::kBusy && !process_.dead() && (rc & 0xff) == SQLITE_BUSY);
 }
 
-std::string AppConnection::Text(std::string_view sql) {
+std::string AppConnection::Text(std::string_view sql, Tolerate tolerate) {
   if (db_ == nullptr) return {};
   const std::int64_t began = process_.world().now_ns();
   sqlite3_stmt* statement = nullptr;
@@ -221,11 +222,11 @@ std::string AppConnection::Text(std::string_view sql) {
     if (rc == SQLITE_ROW || rc == SQLITE_DONE) rc = SQLITE_OK;
   }
   sqlite3_finalize(statement);
-  return Judge(rc, sql, Tolerate::kNothing, began, process_.stalled_ns()) ? text : std::string();
+  return Judge(rc, sql, tolerate, began, process_.stalled_ns()) ? text : std::string();
 }
 
-std::optional<std::int64_t> AppConnection::Number(std::string_view sql) {
-  const std::string text = Text(sql);
+std::optional<std::int64_t> AppConnection::Number(std::string_view sql, Tolerate tolerate) {
+  const std::string text = Text(sql, tolerate);
   if (text.empty()) return std::nullopt;
   return std::strtoll(text.c_str(), nullptr, 10);
 }

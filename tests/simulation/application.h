@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,9 +30,9 @@ class AppConnection {
   bool is_open() const { return db_ != nullptr; }
   bool Exec(std::string_view sql, Tolerate tolerate = Tolerate::kNothing);
   // First column of the first row as a number; nothing on an error.
-  std::optional<std::int64_t> Number(std::string_view sql);
+  std::optional<std::int64_t> Number(std::string_view sql, Tolerate tolerate = Tolerate::kNothing);
   // First column of the first row as text; empty on an error.
-  std::string Text(std::string_view sql);
+  std::string Text(std::string_view sql, Tolerate tolerate = Tolerate::kNothing);
 
  private:
   bool Judge(int code, std::string_view sql, Tolerate tolerate, std::int64_t began_ns,

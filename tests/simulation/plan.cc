@@ -22,7 +22,7 @@ void DrawApplications(Plan& plan, Random& dice) {
   plan.auto_checkpoint = OneOf(dice, std::array{0, 20, 100, 1000});
   plan.full_sync = dice.OneIn(2);
   plan.journal_size_limit = OneOf(dice, std::array{-1, -1, 0, 20'000});
-  plan.think = OneOf(dice, std::array{milliseconds(20), milliseconds(200), milliseconds(1000),
+  plan.think = OneOf(dice, std::array{milliseconds(50), milliseconds(200), milliseconds(1000),
                                       milliseconds(5000)});
   plan.longest_read =
       OneOf(dice, std::array{milliseconds(20), milliseconds(2'000), milliseconds(60'000)});

@@ -37,6 +37,6 @@ int main(int argc, char** argv) {
                 " %s\n",
                 seed, cpu, r.simulated_ns / 1e9, r.events, r.commits, r.stored_files, r.restores,
                 r.faults.size(), r.hash, r.failure.c_str());
-    if (!r.failure.empty() && first == last) std::printf("%s", r.trace.c_str());
+    if (first == last) std::printf("%s", r.trace.c_str());
   }
 }

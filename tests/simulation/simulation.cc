@@ -62,7 +62,7 @@ RunResult RunSimulation(const RunOptions& options) {
       }
     }
     result.failure = world.failure();
-    if (world.failed()) result.trace = world.trace().Last(options.trace_events);
+    if (world.failed() || options.log) result.trace = world.trace().Last(options.trace_events);
     result.hash = world.trace().hash();
     result.events = world.trace().count();
     result.simulated_ns = world.now_ns();

@@ -105,7 +105,7 @@ class StoreClient final : public ReplicaClient {
       return faults && rate > 0 && dice.PerMillion(rate) &&
              process_.Happens(Mix(process_.calls(), HashOf(kind)), kind);
     };
-    Nanos trip = kShortestTrip + std::chrono::milliseconds(dice.Below(40));
+    Nanos trip = kShortestTrip + std::chrono::milliseconds(dice.Below(8));
     if (happens(f.slow, "store slow")) trip += std::chrono::milliseconds(dice.Below(60'000));
     process_.Sleep(trip, ctx.stop());
     LS_TRY(ctx.Check());

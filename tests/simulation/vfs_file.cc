@@ -82,10 +82,15 @@ int DiskFile::Truncate(sqlite3_int64 size) {
 
 int DiskFile::Sync() {
   if (!file_->Sync().ok()) return SQLITE_IOERR_FSYNC;
-  if (!new_name_) return SQLITE_OK;
-  new_name_ = false;
   const auto parent = std::filesystem::path(path_).parent_path();
-  return process_.env().SyncDirectory(parent).ok() ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
+  if (new_name_) {
+    new_name_ = false;
+    return process_.env().SyncDirectory(parent).ok() ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
+  }
+  // SQLite relies on more than POSIX: a WAL that one process has created and another synced and
+  // checkpoints must not vanish. Linux's file systems keep the name of a file that is synced.
+  if (!process_.dead()) (void)process_.world().disk().SyncDirectory(parent).ok();
+  return SQLITE_OK;
 }
 
 int DiskFile::Size(sqlite3_int64* size) {
