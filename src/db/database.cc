@@ -230,8 +230,11 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
   if (event_.exchange(false)) retests_ = 0;
   if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
   if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
+  OfferUnseenFile();
   const WalView view = LS_TRY(attachment_->Peek());
-  const bool fresh = !capture_->IsCaptured(view);
+  // The second: a capture failed behind its durable file. What the holder sees is behind the
+  // position then, and it has to begin again before anything can be checkpointed.
+  const bool fresh = !capture_->IsCaptured(view) || !capture_->IsCaptured(attachment_->held());
   if (fresh) {
     // At once after quiet, then at most once an interval, unless much waits.
     const std::uint64_t waiting =
@@ -479,7 +482,19 @@ void Database::OnBatch(const Batch& batch) {
   OfferFiles();
 }
 
+// A file may be durable although the call that made it failed behind it (at the page sums).
+// Uploaders must hear of it even if nobody commits any more.
+void Database::OfferUnseenFile() {
+  if (!local_->range() || local_->range()->max == offered_) return;
+  {
+    MutexLock lock(mu_);
+    status_.txid = capture_->position().txid;
+  }
+  OfferFiles();
+}
+
 void Database::OfferFiles() {
+  offered_ = local_->range() ? local_->range()->max : Txid{};
   const LocalFiles files{.range = local_->range(), .last_full = last_full_};
   for (auto& uploader : uploaders_) uploader->Offer(files);
 }
@@ -587,6 +602,7 @@ Result<void> Database::Close(const Context& ctx, std::chrono::nanoseconds retry_
       if (view.ok() && !capture_->IsCaptured(view.value())) keep(CaptureNew(local_ctx));
     }
   }
+  if (attachment_) OfferUnseenFile();
   for (auto& uploader : uploaders_) keep(DrainOne(ctx, *uploader, retry_interval));
   uploaders_.clear();
   Detach();

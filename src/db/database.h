@@ -109,6 +109,7 @@ class Database : private UploaderHost {
   void Wake();
   void OnBatch(const Batch& batch);
   void OfferFiles();
+  void OfferUnseenFile();
   Result<bool> CommitUnderWay(const WalView& view);
   NextRun Sleep();
   std::chrono::nanoseconds NextRetest();
@@ -141,6 +142,7 @@ class Database : private UploaderHost {
   Checkpointer checkpointer_;
   Scrubber scrubber_;
   Txid last_full_;
+  Txid offered_;  // Newest local file that uploaders know of.
   MonoTime last_capture_;
   MonoTime next_prune_;
   MonoTime slow_tick_;
