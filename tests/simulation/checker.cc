@@ -15,6 +15,8 @@
 namespace litestream::sim {
 namespace {
 
+// Of the transactions stored last, the whole database is kept.
+constexpr std::ptrdiff_t kRemembered = 100;
 const char* const kCheckPath = "/checker/restored";
 
 class SpanSource final : public ByteSource {
@@ -78,6 +80,7 @@ std::optional<Checker::Decoded> Checker::Decode(const FileId& id,
   const auto base = known_.find(Txid{id.txids.min.value - 1});
   if (id.txids.min != Txid{1} && base != known_.end()) {
     const Image& image = model_.state(base->second.number);
+    if (image.pages.empty()) return std::nullopt;
     if (image.page_size == out.image.page_size) out.image.pages = image.pages;
   }
   out.image.pages.resize(count);
@@ -107,6 +110,7 @@ void Checker::OnStored(const FileId& id, std::span<const std::byte> content) {
   const auto decoded = Decode(id, content);
   if (!decoded) return;
   ++files_checked_;
+  stored_bytes_ += content.size();
   // (Of a file with every page, too, a plan knows only by its name.)
   if (id.txids.min == Txid{1}) whole_ = true;
   Judge(id, *decoded);
@@ -115,7 +119,7 @@ void Checker::OnStored(const FileId& id, std::span<const std::byte> content) {
 void Checker::Judge(const FileId& id, const Decoded& decoded) {
   const Txid txid = id.txids.max;
   if (const auto same = known_.find(txid); same != known_.end()) {
-    if (Same(model_.state(same->second.number), decoded.image)) return;
+    if (model_.Is(same->second.number, decoded.image)) return;
     if (same->second.cut == cuts_) {
       world_.Fail(fmt::format("{} is another database than what was stored as this transaction: {}",
                               FormatLtxFilename(id.txids),
@@ -143,6 +147,13 @@ void Checker::Judge(const FileId& id, const Decoded& decoded) {
     return;
   }
   known_[txid] = {.number = *found, .cut = cuts_};
+  // Files build on the newest ones. What lies far behind is compared by its hash.
+  if (std::ssize(known_) < kRemembered) return;
+  const Model::Number keep = std::prev(known_.end(), kRemembered)->second.number;
+  if (keep > forgotten_ + 1) {
+    model_.Forget(forgotten_ + 1, keep - 1);
+    forgotten_ = keep - 1;
+  }
 }
 
 std::optional<RestorePlan> Checker::NewestPlan() {
@@ -180,7 +191,9 @@ void Checker::CheckRestored(Txid txid, std::span<const std::byte> database) {
   ++restores_compared_;
   const Image& want = model_.state(it->second.number);
   const Image got = ImageOf(database, want.page_size);
-  if (got.pages.size() * want.page_size == database.size() && Same(got, want)) return;
+  if (got.pages.size() * want.page_size == database.size() && model_.Is(it->second.number, got)) {
+    return;
+  }
   world_.Fail(fmt::format("restored {} is not the database at that point: {}", FormatTxid(txid),
                           Difference(got, want)));
 }

@@ -36,6 +36,7 @@ class Checker {
   void CheckRestores(Random& dice, int count);
 
   std::uint64_t files_checked() const { return files_checked_; }
+  std::uint64_t stored_bytes() const { return stored_bytes_; }
   std::uint64_t restores_compared() const { return restores_compared_; }
   bool history_is_whole() const { return whole_; }
 
@@ -59,6 +60,8 @@ class Checker {
   Txid reported_;
   bool whole_ = true;  // No cut since the last whole database was stored.
   std::uint64_t cuts_ = 0;
+  Model::Number forgotten_ = 0;
+  std::uint64_t stored_bytes_ = 0;
   std::uint64_t files_checked_ = 0;
   std::uint64_t restores_compared_ = 0;
 };

@@ -91,13 +91,29 @@ Model::Model(World& world, std::string path) : world_(world), path_(std::move(pa
   world_.SetOnPowerFailure([this] { followed_.clear(); });
 }
 
+void Model::Forget(Number first, Number last) {
+  for (Number number = first; number <= last; ++number) states_[number - 1].image.pages = {};
+}
+
+bool Model::Is(Number number, const Image& image) const {
+  const State& s = states_[number - 1];
+  // The hash is over all pages; of a forgotten state it is all there is.
+  if (s.hash != image.hash()) return false;
+  return s.image.pages.empty() || Same(s.image, image);
+}
+
 std::optional<Model::Number> Model::Find(const Image& image, Number from) const {
   const auto it = by_hash_.find(image.hash());
   if (it == by_hash_.end()) return std::nullopt;
   for (const Number number : it->second) {
-    if (number >= from && Same(state(number), image)) return number;
+    if (number >= from && Is(number, image)) return number;
   }
   return std::nullopt;
+}
+
+bool Model::IsOfPresentFile(Number number) const {
+  const auto stat = world_.disk().Stat(path_);
+  return stat.ok() && stat.value().identity.inode == states_[number - 1].inode;
 }
 
 void Model::OnWalIndex(const WalIndex& index) {
@@ -232,8 +248,9 @@ Image Model::FromScratch(Followed& f, const Header& header) {
 void Model::Record(const Followed& f) {
   if (f.image.pages.empty()) return;
   if (!states_.empty() && Same(states_.back().image, f.image)) return;
-  states_.push_back({.image = f.image, .at_ns = world_.now_ns()});
-  by_hash_[f.image.hash()].push_back(states_.size());
+  const std::uint64_t hash = f.image.hash();
+  states_.push_back({.image = f.image, .hash = hash, .inode = f.index.database_inode});
+  by_hash_[hash].push_back(states_.size());
   world_.Note("model", "commit", "", states_.size(), f.image.pages.size());
 }
 

@@ -43,8 +43,14 @@ class Model {
   Model(World& world, std::string path);
 
   Number newest() const { return states_.size(); }
+  // Has no pages any more if it was forgotten.
   const Image& state(Number number) const { return states_[number - 1].image; }
-  std::int64_t published_at_ns(Number number) const { return states_[number - 1].at_ns; }
+  bool Is(Number number, const Image& image) const;
+  // Whether it was a state of the file that is at the path now.
+  bool IsOfPresentFile(Number number) const;
+  // Of these states nobody will need the pages again, only whether something is one of them. Both
+  // ends are included.
+  void Forget(Number first, Number last);
   // The oldest state from `from` on that is `image`.
   std::optional<Number> Find(const Image& image, Number from) const;
 
@@ -66,7 +72,8 @@ class Model {
   };
   struct State {
     Image image;
-    std::int64_t at_ns = 0;
+    std::uint64_t hash = 0;  // Of the image.
+    std::uint64_t inode = 0;
   };
 
   void Observe();

@@ -1,5 +1,6 @@
 #include "tests/simulation/simulation.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/core.h>
@@ -16,6 +17,11 @@ constexpr std::int64_t kCalmNs = 30'000'000'000;
 constexpr std::int64_t kCatchUpNs = 420'000'000'000;
 constexpr std::int64_t kSilenceNs = 600'000'000'000;
 constexpr int kRestoresAtTheEnd = 12;
+// A run with much work ends earlier: it shows more in its first minutes than others in hours.
+constexpr std::uint64_t kMostStoredBytes = 64U << 20U;
+constexpr std::int64_t kSliceNs = 5'000'000'000;
+// Of all processes together, when nobody wants anything: a test of the WAL now and then, scrubbing.
+constexpr std::uint64_t kMostIdleEvents = 20'000;
 
 void CheckCaughtUp(World& world, Town& town) {
   if (world.failed() || town.model().newest() == 0) return;
@@ -38,13 +44,17 @@ RunResult RunSimulation(const RunOptions& options) {
   SeedSqlite(options.seed);
   const Plan plan = DrawPlan(options.seed);
   World world(options.seed, options.trace_events);
-  world.SetSkipped(options.skipped_faults);
+  if (options.script) world.SetScript(*options.script);
   RunResult result;
   result.seed = options.seed;
   {
     Town town(world, plan, options.log);
     town.Open();
-    world.Run(options.busy.count());
+    while (!world.failed() && world.now_ns() < options.busy.count() &&
+           town.checker().stored_bytes() < kMostStoredBytes) {
+      world.Run(std::min(options.busy.count(), world.now_ns() + kSliceNs));
+    }
+    result.busy_ns = world.now_ns();
     if (!world.failed()) {
       town.Calm();
       world.Run(world.now_ns() + kCalmNs);
@@ -55,14 +65,20 @@ RunResult RunSimulation(const RunOptions& options) {
       Random dice(Mix(options.seed, 9));
       if (!world.failed()) town.checker().CheckRestores(dice, kRestoresAtTheEnd);
       const std::uint64_t requests = town.store().requests();
+      const std::uint64_t events = world.trace().count();
       world.Run(world.now_ns() + kSilenceNs);
+      if (!world.failed() && world.trace().count() - events > kMostIdleEvents) {
+        world.Fail(
+            fmt::format("{} calls although nothing happened", world.trace().count() - events));
+      }
       if (!world.failed() && town.store().requests() != requests) {
         world.Fail(fmt::format("{} requests although nothing happened",
                                town.store().requests() - requests));
       }
     }
     result.failure = world.failure();
-    if (world.failed() || options.log) result.trace = world.trace().Last(options.trace_events);
+    if (world.failed() || options.keep_trace)
+      result.trace = world.trace().Last(options.trace_events);
     result.hash = world.trace().hash();
     result.events = world.trace().count();
     result.simulated_ns = world.now_ns();

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,10 +18,11 @@ namespace litestream::sim {
 
 struct RunOptions {
   std::uint64_t seed = 1;
-  Nanos busy{std::chrono::minutes(10)};  // How long there is work and trouble.
-  std::set<std::uint64_t> skipped_faults;
+  Nanos busy{std::chrono::minutes(10)};           // How long there is work and trouble.
+  std::optional<std::set<std::uint64_t>> script;  // Only these faults happen.
   std::size_t trace_events = 4000;
-  bool log = false;  // The engine's log goes into the trace.
+  bool keep_trace = false;  // Also of a run that did not fail.
+  bool log = false;         // The engine's debug log goes into the trace.
 };
 
 struct RunResult {
@@ -30,6 +32,7 @@ struct RunResult {
   std::uint64_t hash = 0;
   std::uint64_t events = 0;
   std::int64_t simulated_ns = 0;
+  std::int64_t busy_ns = 0;
   std::uint64_t commits = 0;
   std::uint64_t stored_files = 0;
   std::uint64_t restores = 0;

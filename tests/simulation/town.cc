@@ -374,11 +374,12 @@ void Town::RunReplicator(Process& process) {
   const Context ctx(std::stop_token(), process.clock().Monotonic() + kShutdownTimeout,
                     process.clock());
   const Model::Number before = model_.newest();
+  const bool there = before > 0 && model_.IsOfPresentFile(before);
   const std::uint64_t faults = process.injected_faults();
   const auto closed = database.Close(ctx, kShutdownRetry);
   if (process.dead() || !closed.ok() || faults != process.injected_faults()) return;
   const auto newest = checker_.NewestState();
-  if (checker_.history_is_whole() && newest && *newest < before) {
+  if (there && checker_.history_is_whole() && newest && *newest < before) {
     // The same database may have come back later.
     if (!Same(model_.state(*newest), model_.state(before))) {
       world_.Fail("a clean stop left commits behind that were made before it");

@@ -243,7 +243,7 @@ void World::Fail(std::string what) {
 }
 
 bool World::Happens(std::uint64_t key, std::string_view who, std::string_view what) {
-  if (skipped_.contains(key)) return false;
+  if (script_ && !script_->contains(key)) return false;
   Note(who, "fault", what);
   faults_.push_back(
       {.key = key, .at_ns = now_ns_, .who = std::string(who), .what = std::string(what)});

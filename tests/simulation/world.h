@@ -123,8 +123,8 @@ class World {
   // --- Faults. ---
   void SetFaultsEnabled(bool enabled) { faults_enabled_ = enabled; }
   bool faults_enabled() const { return faults_enabled_; }
-  // Faults with these keys do not happen: how a script of faults is made smaller.
-  void SetSkipped(std::set<std::uint64_t> keys) { skipped_ = std::move(keys); }
+  // A script: only faults with these keys happen.
+  void SetScript(std::set<std::uint64_t> keys) { script_ = std::move(keys); }
   // Notes the fault; false if it must not happen.
   bool Happens(std::uint64_t key, std::string_view who, std::string_view what);
   const std::vector<Fault>& faults() const { return faults_; }
@@ -177,7 +177,7 @@ class World {
   Trace trace_;
   std::string failure_;
   std::vector<Fault> faults_;
-  std::set<std::uint64_t> skipped_;
+  std::optional<std::set<std::uint64_t>> script_;
   bool faults_enabled_ = true;
   std::int64_t disk_full_until_ns_ = 0;
   std::uint64_t boots_ = 0;
