@@ -79,7 +79,7 @@ std::optional<Checker::Decoded> Checker::Decode(const FileId& id,
   const std::size_t count = header.value().commit_pages;
   const auto base = known_.find(Txid{id.txids.min.value - 1});
   if (id.txids.min != Txid{1} && base != known_.end()) {
-    const Image& image = model_.state(base->second.number);
+    const Image& image = base->second.image;
     if (image.pages.empty()) return std::nullopt;
     if (image.page_size == out.image.page_size) out.image.pages = image.pages;
   }
@@ -123,7 +123,7 @@ void Checker::Judge(const FileId& id, const Decoded& decoded) {
     if (same->second.cut == cuts_) {
       world_.Fail(fmt::format("{} is another database than what was stored as this transaction: {}",
                               FormatLtxFilename(id.txids),
-                              Difference(decoded.image, model_.state(same->second.number))));
+                              Difference(decoded.image, same->second.image)));
       return;
     }
     // The chain began anew after the replica was emptied.
@@ -146,13 +146,10 @@ void Checker::Judge(const FileId& id, const Decoded& decoded) {
     world_.Fail(fmt::format("{} leads to {}", FormatLtxFilename(id.txids), what));
     return;
   }
-  known_[txid] = {.number = *found, .cut = cuts_};
+  known_[txid] = {.number = *found, .cut = cuts_, .image = decoded.image};
   // Files build on the newest ones. What lies far behind is compared by its hash.
-  if (std::ssize(known_) < kRemembered) return;
-  const Model::Number keep = std::prev(known_.end(), kRemembered)->second.number;
-  if (keep > forgotten_ + 1) {
-    model_.Forget(forgotten_ + 1, keep - 1);
-    forgotten_ = keep - 1;
+  if (std::ssize(known_) > kRemembered) {
+    std::prev(known_.end(), kRemembered + 1)->second.image.pages = {};
   }
 }
 
@@ -189,7 +186,7 @@ void Checker::CheckRestored(Txid txid, std::span<const std::byte> database) {
     return;
   }
   ++restores_compared_;
-  const Image& want = model_.state(it->second.number);
+  const Image& want = it->second.image;
   const Image got = ImageOf(database, want.page_size);
   if (got.pages.size() * want.page_size == database.size() && model_.Is(it->second.number, got)) {
     return;

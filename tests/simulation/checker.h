@@ -55,12 +55,12 @@ class Checker {
   struct Known {
     Model::Number number = 0;
     std::uint64_t cut = 0;  // History cuts before it was stored.
+    Image image;            // Of the newest ones.
   };
   std::map<Txid, Known> known_;
   Txid reported_;
   bool whole_ = true;  // No cut since the last whole database was stored.
   std::uint64_t cuts_ = 0;
-  Model::Number forgotten_ = 0;
   std::uint64_t stored_bytes_ = 0;
   std::uint64_t files_checked_ = 0;
   std::uint64_t restores_compared_ = 0;

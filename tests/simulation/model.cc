@@ -11,7 +11,11 @@
 namespace litestream::sim {
 namespace {
 
+// Of the newest states the pages are kept, of all others a hash over all pages.
+constexpr std::size_t kRemembered = 20;
 constexpr std::size_t kHeaderBytes = 48;
+// Of the count of frames that are in the database file, behind both copies of the header.
+constexpr std::size_t kBackfillOffset = 2 * kHeaderBytes;
 constexpr std::uint64_t kWalHeader = 32;
 constexpr std::uint64_t kFrameHeader = 24;
 
@@ -91,10 +95,6 @@ Model::Model(World& world, std::string path) : world_(world), path_(std::move(pa
   world_.SetOnPowerFailure([this] { followed_.clear(); });
 }
 
-void Model::Forget(Number first, Number last) {
-  for (Number number = first; number <= last; ++number) states_[number - 1].image.pages = {};
-}
-
 bool Model::Is(Number number, const Image& image) const {
   const State& s = states_[number - 1];
   // The hash is over all pages; of a forgotten state it is all there is.
@@ -114,6 +114,17 @@ std::optional<Model::Number> Model::Find(const Image& image, Number from) const 
 bool Model::IsOfPresentFile(Number number) const {
   const auto stat = world_.disk().Stat(path_);
   return stat.ok() && stat.value().identity.inode == states_[number - 1].inode;
+}
+
+std::uint32_t Model::FramesToCheckpoint() const {
+  const auto stat = world_.disk().Stat(path_);
+  for (const auto& [inode, f] : followed_) {
+    const std::byte* const memory = world_.memory().Look(inode, 0);
+    const bool present = stat.ok() && stat.value().identity.inode == f.index.database_inode;
+    if (memory == nullptr || !f.header || !present) continue;
+    return f.header->frames - Native32(memory + kBackfillOffset);
+  }
+  return 0;
 }
 
 void Model::OnWalIndex(const WalIndex& index) {
@@ -251,6 +262,7 @@ void Model::Record(const Followed& f) {
   const std::uint64_t hash = f.image.hash();
   states_.push_back({.image = f.image, .hash = hash, .inode = f.index.database_inode});
   by_hash_[hash].push_back(states_.size());
+  if (states_.size() > kRemembered) states_[states_.size() - kRemembered - 1].image.pages = {};
   world_.Note("model", "commit", "", states_.size(), f.image.pages.size());
 }
 

@@ -43,14 +43,14 @@ class Model {
   Model(World& world, std::string path);
 
   Number newest() const { return states_.size(); }
-  // Has no pages any more if it was forgotten.
+  // Only of the newest ones the pages are kept; the others have none.
   const Image& state(Number number) const { return states_[number - 1].image; }
   bool Is(Number number, const Image& image) const;
+  bool Equal(Number a, Number b) const { return states_[a - 1].hash == states_[b - 1].hash; }
+  // Frames of the WAL that no checkpoint has brought into the database; 0 if nobody has it open.
+  std::uint32_t FramesToCheckpoint() const;
   // Whether it was a state of the file that is at the path now.
   bool IsOfPresentFile(Number number) const;
-  // Of these states nobody will need the pages again, only whether something is one of them. Both
-  // ends are included.
-  void Forget(Number first, Number last);
   // The oldest state from `from` on that is `image`.
   std::optional<Number> Find(const Image& image, Number from) const;
 

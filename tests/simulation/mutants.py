@@ -4,8 +4,9 @@
     mutants.py --files                  lists the sources that are copied
 
 An edit is (name, what is wrong, file, text that is there exactly once, text instead). M in the new
-text is true when the bug is on; a bug of several edits says only once what is wrong. When a source changes so that an edit no longer fits, the build
-says so: adapt the edit, or find another place for the same mistake.
+text is true when the bug is on; a bug of several edits says only once what is wrong. When a source
+changes so that an edit no longer fits, the build says so: adapt the edit, or find another place for
+the same mistake.
 """
 import pathlib
 import re
@@ -49,7 +50,7 @@ MUTANTS = [
      "    if (!batch.ok()) {\n      LS_TRY(attachment_->Abandon());\n      if (!batch",
      "    if (!batch.ok()) {\n      LS_TRY(M ? attachment_->Land() : attachment_->Abandon());\n"
      "      if (!batch"),
-    ("restart-always-allowed", "a WAL that was restarted under a lost hold is taken for a sealed one",
+    ("restart-always-allowed", "a WAL restarted under a lost hold is taken for a sealed one",
      "src/db/capture.cc",
      "  if (!same_generation && !restart_allowed) {\n",
      "  if (!M && !same_generation && !restart_allowed) {\n"),
@@ -108,7 +109,8 @@ MUTANTS = [
      "  if (!M) LS_TRY(DropPages(out, position_.commit_pages, segment.commit_pages));\n"),
     ("cut-pages-kept", "the page map keeps pages that the database no longer has",
      "src/format/wal.cc",
-     "  while (!entries.empty() && EntryPgno(entries.back()) > commit_pages_) entries.pop_back();\n",
+     "  while (!entries.empty() && EntryPgno(entries.back()) > commit_pages_) "
+     "entries.pop_back();\n",
      "  while (!M && !entries.empty() && EntryPgno(entries.back()) > commit_pages_) {\n"
      "    entries.pop_back();\n  }\n"),
     ("oldest-version", "of a page with several versions in a capture, an old one is kept",
@@ -126,7 +128,8 @@ MUTANTS = [
     ("upload-out-of-order", "the newest file is uploaded first",
      "src/db/uploader.cc",
      "    const Txid next = position_->Next();\n",
-     "    if (M && position_->Next() < files.range->max && files.range->min <= position_->Next()) {\n"
+     "    if (M && position_->Next() < files.range->max &&\n"
+     "        files.range->min <= position_->Next()) {\n"
      "      const Txid before = *position_;\n"
      "      LS_TRY(UploadFile(ctx, files.range->max));\n"
      "      position_ = before;\n    }\n"
@@ -209,7 +212,7 @@ def main():
             if where != file:
                 continue
             if text.count(old) != 1:
-                sys.exit(f"mutants.py: {name}: its place in {file} is there {text.count(old)} times")
+                sys.exit(f"{name}: its place in {file} is there {text.count(old)} times")
             on = f'::litestream::sim::MutantOn("{name}")'
             text = text.replace(old, re.sub(r"\bM\b", on, new))
         for where, old, new in HELPERS:

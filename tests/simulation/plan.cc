@@ -15,7 +15,7 @@ T OneOf(Random& dice, const std::array<T, kSize>& choices) {
 }
 
 void DrawApplications(Plan& plan, Random& dice) {
-  plan.page_size = OneOf(dice, std::array{512, 1024, 4096, 4096});
+  plan.page_size = OneOf(dice, std::array{512, 1024, 1024, 4096});
   plan.auto_vacuum = OneOf(dice, std::array{"none", "none", "full", "incremental"});
   plan.applications = OneOf(dice, std::array{1, 1, 2, 3});
   plan.readers = static_cast<int>(dice.Below(3));
@@ -26,7 +26,7 @@ void DrawApplications(Plan& plan, Random& dice) {
                                       milliseconds(5000)});
   plan.longest_read =
       OneOf(dice, std::array{milliseconds(20), milliseconds(2'000), milliseconds(60'000)});
-  plan.most_pages = OneOf(dice, std::array{20, 100, 400});
+  plan.most_pages = OneOf(dice, std::array{20, 100, 200});
   plan.huge_transactions = dice.OneIn(3);
   plan.vacuum = dice.OneIn(3);
   plan.checkpoints = dice.OneIn(3);

@@ -381,7 +381,7 @@ void Town::RunReplicator(Process& process) {
   const auto newest = checker_.NewestState();
   if (there && checker_.history_is_whole() && newest && *newest < before) {
     // The same database may have come back later.
-    if (!Same(model_.state(*newest), model_.state(before))) {
+    if (!model_.Equal(*newest, before)) {
       world_.Fail("a clean stop left commits behind that were made before it");
     }
   }
