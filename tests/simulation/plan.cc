@@ -43,6 +43,7 @@ void DrawReplicator(Plan& plan, Random& dice) {
   plan.scrub_interval = OneOf(dice, std::array{seconds(30), seconds(86'400)});
   plan.local_retention = OneOf(dice, std::array{seconds(1), seconds(300)});
   plan.rival = dice.OneIn(4);
+  plan.second_replica = dice.OneIn(4);
 }
 
 void DrawTrouble(Plan& plan, Random& dice) {

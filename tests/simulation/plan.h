@@ -36,6 +36,7 @@ struct Plan {
   std::uint64_t max_sync_wal_bytes = 64U << 20U;
   Nanos scrub_interval{std::chrono::hours(24)};
   Nanos local_retention{std::chrono::minutes(5)};
+  bool second_replica = false;
   bool rival = false;  // A second one on the same database, that must keep out.
 
   // Trouble, and how often the chaos strikes.

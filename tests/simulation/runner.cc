@@ -102,11 +102,33 @@ int StartWorker(const ManyOptions& options, int index, Steady::time_point end) {
   std::_Exit(0);
 }
 
-void ShowProgress(const Summary& sum) {
-  std::fprintf(stderr, "\r%llu seeds, %.1f busy hours, %llu commits, %zu failures ",
-               static_cast<unsigned long long>(sum.seeds), sum.busy_hours,
-               static_cast<unsigned long long>(sum.commits), sum.failures.size());
-}
+// On a terminal one line that changes, elsewhere a line now and then.
+class Progress {
+ public:
+  explicit Progress(bool show) : show_(show), terminal_(::isatty(STDERR_FILENO) != 0) {}
+  void Tick(const Summary& sum) {
+    const auto now = Steady::now();
+    if (!show_ || now < next_) return;
+    next_ = now + (terminal_ ? std::chrono::seconds(1) : std::chrono::seconds(60));
+    Print(sum);
+  }
+  void End(const Summary& sum) {
+    if (show_ && terminal_) Print(sum);
+    if (show_ && terminal_) std::fputc('\n', stderr);
+  }
+
+ private:
+  void Print(const Summary& sum) const {
+    std::fprintf(stderr, "%s%llu seeds, %.1f busy hours, %llu commits, %zu failures%s",
+                 terminal_ ? "\r" : "", static_cast<unsigned long long>(sum.seeds), sum.busy_hours,
+                 static_cast<unsigned long long>(sum.commits), sum.failures.size(),
+                 terminal_ ? " " : "\n");
+  }
+
+  const bool show_;
+  const bool terminal_;
+  Steady::time_point next_;
+};
 
 }  // namespace
 
@@ -137,6 +159,7 @@ Summary RunMany(const ManyOptions& options) {
     pipes.push_back({.fd = StartWorker(options, i, end), .events = POLLIN, .revents = 0});
     pending.emplace_back();
   }
+  Progress progress(options.progress);
   auto open = pipes.size();
   while (open > 0) {
     if (::poll(pipes.data(), pipes.size(), -1) < 0) continue;
@@ -155,7 +178,7 @@ Summary RunMany(const ManyOptions& options) {
         AddLine(sum, pending[i].substr(0, at));
         pending[i].erase(0, at + 1);
       }
-      if (options.progress) ShowProgress(sum);
+      progress.Tick(sum);
     }
   }
   // A worker that died in the middle is a failure of the simulator or of memory safety.
@@ -165,7 +188,7 @@ Summary RunMany(const ManyOptions& options) {
       sum.failures[0] = fmt::format("a worker ended with status {}", status);
     }
   }
-  if (options.progress) std::fprintf(stderr, "\n");
+  progress.End(sum);
   return sum;
 }
 

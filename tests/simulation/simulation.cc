@@ -23,18 +23,17 @@ constexpr std::int64_t kSliceNs = 5'000'000'000;
 // Of all processes together, when nobody wants anything: a test of the WAL now and then, scrubbing.
 constexpr std::uint64_t kMostIdleEvents = 20'000;
 
-void CheckCaughtUp(World& world, Town& town) {
-  if (world.failed() || town.model().newest() == 0) return;
-  const auto newest = town.checker().NewestState();
-  const Model::Number last = town.model().newest();
+void CheckCaughtUp(World& world, Model& model, Checker& checker) {
+  if (world.failed() || model.newest() == 0) return;
+  const auto newest = checker.NewestState();
+  const Model::Number last = model.newest();
   if (!newest) {
     world.Fail("nothing can be restored although all was quiet");
     return;
   }
-  if (town.model().Equal(*newest, last)) return;
+  if (model.Equal(*newest, last)) return;
   world.Fail(fmt::format("did not catch up: the replica has state {}, the database is at {}: {}",
-                         *newest, last,
-                         Difference(town.model().state(*newest), town.model().state(last))));
+                         *newest, last, Difference(model.state(*newest), model.state(last))));
 }
 
 // Nobody reads any more, so all that is due is checkpointed.
@@ -46,6 +45,38 @@ void CheckWalIsSmall(World& world, Town& town, const Plan& plan) {
   world.Fail(fmt::format("{} frames were never checkpointed", left));
 }
 
+// The end of all trouble, and of all work: everything catches up, and then nothing happens.
+void CheckTheEnd(World& world, Town& town, const Plan& plan, std::uint64_t seed) {
+  town.Calm();
+  world.Run(world.now_ns() + kCalmNs);
+  town.Close();
+  world.Run(world.now_ns() + kCatchUpNs);
+  CheckWalIsSmall(world, town, plan);
+  std::uint64_t requests = 0;
+  for (const auto& site : town.sites()) {
+    CheckCaughtUp(world, town.model(), site->checker);
+    site->checker.CheckDurable();
+    Random dice(Mix(seed, 9));
+    if (!world.failed()) site->checker.CheckRestores(dice, kRestoresAtTheEnd);
+    requests += site->store.requests();
+  }
+  const std::uint64_t events = world.trace().count();
+  world.Run(world.now_ns() + kSilenceNs);
+  if (world.failed()) return;
+  const std::uint64_t calls = world.trace().count() - events;
+  for (const auto& site : town.sites()) requests -= site->store.requests();
+  if (calls > kMostIdleEvents) {
+    world.Fail(fmt::format("{} calls although nothing happened", calls));
+  }
+  if (requests != 0) world.Fail("requests to the store although nothing happened");
+}
+
+std::uint64_t StoredBytes(Town& town) {
+  std::uint64_t bytes = 0;
+  for (const auto& site : town.sites()) bytes += site->checker.stored_bytes();
+  return bytes;
+}
+
 }  // namespace
 
 RunResult RunSimulation(const RunOptions& options) {
@@ -55,48 +86,29 @@ RunResult RunSimulation(const RunOptions& options) {
   if (options.script) world.SetScript(*options.script);
   RunResult result;
   result.seed = options.seed;
-  {
-    Town town(world, plan, options.log);
-    town.Open();
-    while (!world.failed() && world.now_ns() < options.busy.count() &&
-           town.checker().stored_bytes() < kMostStoredBytes) {
-      world.Run(std::min(options.busy.count(), world.now_ns() + kSliceNs));
-    }
-    result.busy_ns = world.now_ns();
-    if (!world.failed()) {
-      town.Calm();
-      world.Run(world.now_ns() + kCalmNs);
-      town.Close();
-      world.Run(world.now_ns() + kCatchUpNs);
-      CheckCaughtUp(world, town);
-      CheckWalIsSmall(world, town, plan);
-      town.checker().CheckDurable();
-      Random dice(Mix(options.seed, 9));
-      if (!world.failed()) town.checker().CheckRestores(dice, kRestoresAtTheEnd);
-      const std::uint64_t requests = town.store().requests();
-      const std::uint64_t events = world.trace().count();
-      world.Run(world.now_ns() + kSilenceNs);
-      if (!world.failed() && world.trace().count() - events > kMostIdleEvents) {
-        world.Fail(
-            fmt::format("{} calls although nothing happened", world.trace().count() - events));
-      }
-      if (!world.failed() && town.store().requests() != requests) {
-        world.Fail(fmt::format("{} requests although nothing happened",
-                               town.store().requests() - requests));
-      }
-    }
-    result.failure = world.failure();
-    if (world.failed() || options.keep_trace)
-      result.trace = world.trace().Last(options.trace_events);
-    result.hash = world.trace().hash();
-    result.events = world.trace().count();
-    result.simulated_ns = world.now_ns();
-    result.commits = town.model().newest();
-    result.stored_files = town.checker().files_checked();
-    result.restores = town.checker().restores_compared();
-    result.faults = world.faults();
-    world.End();
+  Town town(world, plan, options.log);
+  town.Open();
+  while (!world.failed() && world.now_ns() < options.busy.count() &&
+         StoredBytes(town) < kMostStoredBytes) {
+    world.Run(std::min(options.busy.count(), world.now_ns() + kSliceNs));
   }
+  result.busy_ns = world.now_ns();
+  if (!world.failed()) CheckTheEnd(world, town, plan, options.seed);
+  result.failure = world.failure();
+  if (world.failed() || options.keep_trace) {
+    result.trace = world.trace().Last(options.trace_events);
+  }
+  result.hash = world.trace().hash();
+  result.events = world.trace().count();
+  result.simulated_ns = world.now_ns();
+  result.commits = town.model().newest();
+  for (const auto& site : town.sites()) {
+    result.stored_files += site->checker.files_checked();
+    result.restores += site->checker.restores_compared();
+  }
+  result.faults = world.faults();
+  // Before the town goes, that its processes live in.
+  world.End();
   return result;
 }
 

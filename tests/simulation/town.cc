@@ -47,10 +47,12 @@ Town::Town(World& world, const Plan& plan, bool log)
     : world_(world),
       plan_(plan),
       model_(world, kDatabase),
-      store_(world, plan.store_faults),
-      checker_(world, model_, store_),
       log_(std::make_shared<TraceSink>(world, log ? LogLevel::kDebug : LogLevel::kWarn)),
-      dice_(Mix(world.seed(), 7)) {}
+      dice_(Mix(world.seed(), 7)) {
+  for (int i = 0; i < (plan.second_replica ? 2 : 1); ++i) {
+    sites_.push_back(std::make_unique<Site>(world, model_, plan.store_faults));
+  }
+}
 
 void Town::Open() {
   for (const char* const directory : {kDirectory, "/restore", "/checker"}) {
@@ -117,8 +119,10 @@ void Town::Calm() {
   calm_ = true;
   world_.SetFaultsEnabled(false);
   // It looks at the replica only when it starts.
+  const bool whole = std::ranges::all_of(
+      sites_, [](const auto& site) { return site->checker.history_is_whole(); });
   for (auto& role : roles_) {
-    if (!checker_.history_is_whole() && !role->is_application) StopRole(*role, false);
+    if (!whole && !role->is_application) StopRole(*role, false);
   }
 }
 
@@ -201,20 +205,23 @@ void Town::JumpClock() {
 }
 
 void Town::BreakStore() {
-  store_.BreakUntil(world_.now_ns() + static_cast<std::int64_t>(dice_.Below(120)) * 1'000'000'000);
+  AnySite(dice_).store.BreakUntil(world_.now_ns() +
+                                  static_cast<std::int64_t>(dice_.Below(120)) * 1'000'000'000);
 }
 
 void Town::WipeStore() {
-  checker_.OnHistoryCut();
-  (void)store_.Look()->DeleteAll(Context::Background()).ok();
+  Site& site = AnySite(dice_);
+  site.checker.OnHistoryCut();
+  (void)site.store.Look()->DeleteAll(Context::Background()).ok();
 }
 
 void Town::ExpireStore() {
   const Context ctx = Context::Background();
-  const auto client = store_.Look();
+  Site& site = AnySite(dice_);
+  const auto client = site.store.Look();
   const auto files = client->List(ctx, kLevel0, {});
   if (!files.ok() || files.value().empty()) return;
-  checker_.OnHistoryCut();
+  site.checker.OnHistoryCut();
   std::vector<FileId> old;
   const std::uint64_t count = 1 + dice_.Below(files.value().size());
   for (std::uint64_t i = 0; i < count; ++i) old.push_back(files.value()[i].id);
@@ -329,7 +336,7 @@ void Town::DeleteWal() {
 
 void Town::RestoreOver() {
   Maintain("restore over", [this](Process& process) {
-    const auto client = store_.Connect(process);
+    const auto client = AnySite(dice_).store.Connect(process);
     const Context ctx(process.stopping(), std::nullopt, process.clock());
     const auto listing = ListReplica(ctx, *client, false);
     if (!listing.ok()) return;
@@ -356,79 +363,86 @@ void Town::RunReplicator(Process& process) {
   options.scrub_interval = plan_.scrub_interval;
   options.local_retention = plan_.local_retention;
   options.sqlite_vfs = process.vfs().name();
-  ReplicaOptions replica;
-  replica.client = store_.Connect(process);
-  replica.sync_interval = plan_.sync_interval;
-  options.replicas = {replica};
+  for (const auto& site : sites_) {
+    ReplicaOptions replica;
+    replica.client = site->store.Connect(process);
+    replica.sync_interval = plan_.sync_interval;
+    options.replicas.push_back(replica);
+  }
   Database database(process.env(), process.scheduler(), options, log_);
   database.Start();
-  const auto report = [&] {
-    const DatabaseStatus status = database.Status();
-    checker_.OnReported(status.replicas.front().txid);
-  };
   while (!process.stopping().stop_requested()) {
     process.Sleep(seconds(1), process.stopping());
-    if (!process.dead()) report();
+    if (process.dead()) return;
+    const DatabaseStatus status = database.Status();
+    for (std::size_t i = 0; i < sites_.size(); ++i) {
+      sites_[i]->checker.OnReported(status.replicas[i].txid);
+    }
   }
-  if (process.dead()) return;
+  CloseReplicator(process, database);
+}
+
+void Town::CloseReplicator(Process& process, Database& database) {
   const Context ctx(std::stop_token(), process.clock().Monotonic() + kShutdownTimeout,
                     process.clock());
   const Model::Number before = model_.newest();
   const bool there = before > 0 && model_.IsOfPresentFile(before);
   const std::uint64_t faults = process.injected_faults();
   const auto closed = database.Close(ctx, kShutdownRetry);
-  if (process.dead() || !closed.ok() || faults != process.injected_faults()) return;
-  const auto newest = checker_.NewestState();
-  if (there && checker_.history_is_whole() && newest && *newest < before) {
+  if (process.dead() || !closed.ok() || faults != process.injected_faults() || !there) return;
+  for (const auto& site : sites_) {
+    const auto newest = site->checker.NewestState();
+    if (!site->checker.history_is_whole() || !newest || *newest >= before) continue;
     // The same database may have come back later.
-    if (!model_.Equal(*newest, before)) {
-      world_.Fail("a clean stop left commits behind that were made before it");
-    }
+    if (model_.Equal(*newest, before)) continue;
+    world_.Fail("a clean stop left commits behind that were made before it");
   }
 }
 
 void Town::RunRestorer(Process& process) {
-  const auto client = store_.Connect(process);
-  const Context ctx(process.stopping(), std::nullopt, process.clock());
   while (!process.stopping().stop_requested()) {
     process.Sleep(milliseconds(process.dice().Below(60'000)), process.stopping());
-    if (closed_) {
-      while (!process.dead() && !process.stopping().stop_requested()) {
-        process.Sleep(std::chrono::hours(1), process.stopping());
-      }
-      return;
-    }
-    ++restores_;
-    const std::uint64_t faults = process.injected_faults();
-    const bool whole = checker_.history_is_whole() && !plan_.HistoryIsCut();
-    const auto listing = ListReplica(ctx, *client, false);
-    if (!listing.ok() || listing.value().empty()) continue;
-    RestoreTarget target;
-    if (process.dice().OneIn(2)) {
-      target.txid = Txid{1 + process.dice().Below(listing.value().newest().value)};
-    }
-    const auto plan = PlanRestore(listing.value(), target);
-    RestoreOptions options;
-    options.output = kRestoreOutput;
-    options.parallelism = 1;
-    options.replace = true;
-    const auto restored = plan.ok() ? Restore(ctx, process.env(), *client, plan.value(), options)
-                                    : Result<RestoreReport>(plan.error());
     if (process.dead()) return;
-    if (restored.ok()) {
-      const auto file = world_.disk().Open(kRestoreOutput, {});
-      if (!file.ok()) continue;
-      std::vector<std::byte> content(file.value()->Stat().value().size_bytes);
-      if (file.value()->ReadAt(content, 0).ok()) {
-        checker_.CheckRestored(plan.value().max_txid(), content);
-      }
-      continue;
+    // In the silence at the end it is silent, too.
+    if (!closed_) RestoreOnce(process, AnySite(process.dice()));
+  }
+}
+
+void Town::RestoreOnce(Process& process, Site& site) {
+  const auto client = site.store.Connect(process);
+  const Context ctx(process.stopping(), std::nullopt, process.clock());
+  const std::uint64_t faults = process.injected_faults();
+  const bool whole = site.checker.history_is_whole() && !plan_.HistoryIsCut();
+  const auto listing = ListReplica(ctx, *client, false);
+  if (!listing.ok() || listing.value().empty()) return;
+  RestoreTarget target;
+  if (process.dice().OneIn(2)) {
+    target.txid = Txid{1 + process.dice().Below(listing.value().newest().value)};
+  }
+  const auto plan = PlanRestore(listing.value(), target);
+  RestoreOptions options;
+  options.output = kRestoreOutput;
+  options.parallelism = 1;
+  options.replace = true;
+  const auto restored = plan.ok() ? Restore(ctx, process.env(), *client, plan.value(), options)
+                                  : Result<RestoreReport>(plan.error());
+  if (process.dead() || process.stopping().stop_requested()) return;
+  if (restored.ok()) {
+    const auto file = world_.disk().Open(kRestoreOutput, {});
+    if (!file.ok()) return;
+    std::vector<std::byte> content(file.value()->Stat().value().size_bytes);
+    if (file.value()->ReadAt(content, 0).ok()) {
+      site.checker.CheckRestored(plan.value().max_txid(), content);
     }
-    const bool excused = faults != process.injected_faults() || store_.broken() ||
-                         world_.disk_full() || !whole || !checker_.history_is_whole();
-    if (!excused) {
-      world_.Fail("a restore failed, and nothing explains it: " + restored.error().message());
-    }
+    return;
+  }
+  // After a rebase, what lies before it cannot be reached by its number any more.
+  const bool by_number = target.txid && !plan.ok() && plan.error().Is(ErrorCode::kNotFound);
+  const bool excused = faults != process.injected_faults() || site.store.broken() ||
+                       world_.disk_full() || !whole || !site.checker.history_is_whole() ||
+                       by_number;
+  if (!excused) {
+    world_.Fail("a restore failed, and nothing explains it: " + restored.error().message());
   }
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "db/database.h"
 #include "tests/simulation/checker.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/plan.h"
@@ -30,8 +31,14 @@ class Town {
   void Close();
 
   Model& model() { return model_; }
-  Checker& checker() { return checker_; }
-  Store& store() { return store_; }
+  // Each replica has its own store, and is judged on its own.
+  struct Site {
+    Site(World& world, Model& model, const StoreFaults& faults)
+        : store(world, faults), checker(world, model, store) {}
+    Store store;
+    Checker checker;
+  };
+  const std::vector<std::unique_ptr<Site>>& sites() { return sites_; }
   std::uint64_t restores_attempted() const { return restores_; }
 
  private:
@@ -75,15 +82,17 @@ class Town {
   // Runs `work` while no application runs, and in half of the cases no replicator.
   void Maintain(const std::string& what, std::function<void(Process&)> work);
 
+  Site& AnySite(Random& dice) { return *sites_[dice.Below(sites_.size())]; }
   void RunReplicator(Process& process);
+  void CloseReplicator(Process& process, Database& database);
   void RunRestorer(Process& process);
+  void RestoreOnce(Process& process, Site& site);
   void RemoveFiles(Process& process);
 
   World& world_;
   const Plan& plan_;
   Model model_;
-  Store store_;
-  Checker checker_;
+  std::vector<std::unique_ptr<Site>> sites_;
   Logger log_;
   Random dice_;
   bool calm_ = false;
