@@ -28,6 +28,7 @@ using std::filesystem::path;
 
 // Tries at the lock file while others remove and create it.
 constexpr int kLockTries = 100;
+constexpr std::size_t kMaxBootIdBytes = 256;
 
 // The call again for as long as signals interrupt it.
 template <typename Call>
@@ -252,6 +253,7 @@ class PosixEnv final : public Env {
   }
 
   void Random(std::span<std::byte> out) override;
+  std::string BootId() override;
   const Clock& clock() const override { return Clock::Real(); }
 
  private:
@@ -317,6 +319,11 @@ Result<std::unique_ptr<FileLock>> PosixEnv::Lock(const path& name, const FileOwn
   }
   return Error(ErrorCode::kIo,
                fmt::format("lock {}: somebody keeps removing the file", name.native()));
+}
+
+std::string PosixEnv::BootId() {
+  auto id = ReadSmallFile(*this, "/proc/sys/kernel/random/boot_id", kMaxBootIdBytes);
+  return id.ok() ? std::move(id).value() : std::string();
 }
 
 void PosixEnv::Random(std::span<std::byte> out) {

@@ -188,6 +188,7 @@ class ProcessEnv final : public Env {
   void Random(std::span<std::byte> out) override {
     for (std::byte& b : out) b = static_cast<std::byte>(process_.dice().Next() >> 56U);
   }
+  std::string BootId() override { return disk().BootId(); }
   const Clock& clock() const override { return process_.clock(); }
 
  private:
