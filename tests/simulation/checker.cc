@@ -62,8 +62,7 @@ void Checker::OnHistoryCut() {
   reported_ = Txid{};
 }
 
-std::optional<Checker::Decoded> Checker::Decode(const FileId& id,
-                                                std::span<const std::byte> content) {
+std::optional<Image> Checker::Decode(const FileId& id, std::span<const std::byte> content) {
   const Context ctx = Context::Background();
   SpanSource source(content);
   LtxDecoder decoder(source);
@@ -74,28 +73,25 @@ std::optional<Checker::Decoded> Checker::Decode(const FileId& id,
   };
   const auto header = decoder.ReadHeader(ctx);
   if (!header.ok()) return damaged(header.error());
-  Decoded out;
-  out.image.page_size = header.value().page_size;
+  Image out;
+  out.page_size = header.value().page_size;
   const std::size_t count = header.value().commit_pages;
   const auto base = known_.find(Txid{id.txids.min.value - 1});
   if (id.txids.min != Txid{1} && base != known_.end()) {
     const Image& image = base->second.image;
     if (image.pages.empty()) return std::nullopt;
-    if (image.page_size == out.image.page_size) out.image.pages = image.pages;
+    if (image.page_size == out.page_size) out.pages = image.pages;
   }
-  out.image.pages.resize(count);
-  std::size_t in_file = 0;
+  out.pages.resize(count);
   for (;;) {
     const auto page = decoder.ReadPage(ctx);
     if (!page.ok()) return damaged(page.error());
     if (!page.value()) break;
-    out.image.pages[page.value()->pgno.value - 1] = MakePage(page.value()->page);
-    ++in_file;
+    out.pages[page.value()->pgno.value - 1] = MakePage(page.value()->page);
   }
   const auto trailer = decoder.Finish(ctx);
   if (!trailer.ok()) return damaged(trailer.error());
-  out.full = in_file == count;
-  const bool missing = std::ranges::any_of(out.image.pages, [](const PagePtr& p) { return !p; });
+  const bool missing = std::ranges::any_of(out.pages, [](const PagePtr& p) { return !p; });
   if (missing && id.txids.min != Txid{1} && base == known_.end()) return std::nullopt;
   if (missing) {
     world_.Fail(
@@ -111,19 +107,18 @@ void Checker::OnStored(const FileId& id, std::span<const std::byte> content) {
   if (!decoded) return;
   ++files_checked_;
   stored_bytes_ += content.size();
-  // (Of a file with every page, too, a plan knows only by its name.)
-  if (id.txids.min == Txid{1}) whole_ = true;
   Judge(id, *decoded);
+  // Healed once there is a way through all that is there.
+  if (!whole_) whole_ = NewestPlan().has_value();
 }
 
-void Checker::Judge(const FileId& id, const Decoded& decoded) {
+void Checker::Judge(const FileId& id, const Image& got) {
   const Txid txid = id.txids.max;
   if (const auto same = known_.find(txid); same != known_.end()) {
-    if (model_.Is(same->second.number, decoded.image)) return;
+    if (model_.Is(same->second.number, got)) return;
     if (same->second.cut == cuts_) {
       world_.Fail(fmt::format("{} is another database than what was stored as this transaction: {}",
-                              FormatLtxFilename(id.txids),
-                              Difference(decoded.image, same->second.image)));
+                              FormatLtxFilename(id.txids), Difference(got, same->second.image)));
       return;
     }
     // The chain began anew after the replica was emptied.
@@ -132,21 +127,21 @@ void Checker::Judge(const FileId& id, const Decoded& decoded) {
   Model::Number from = 1;
   const auto next = known_.lower_bound(txid);
   if (next != known_.begin()) from = std::prev(next)->second.number;
-  const auto found = model_.Find(decoded.image, from);
+  const auto found = model_.Find(got, from);
   if (!found) {
-    const bool older = model_.Find(decoded.image, 1).has_value();
+    const bool older = model_.Find(got, 1).has_value();
     std::string what = older ? "an older state than the transaction before it"
                              : "no state that the database was ever in";
     if (!older) {
       const Model::Number near = std::max(from, model_.newest());
       what += fmt::format("; against the newest, {}: {}; against {}: {}", near,
-                          Difference(decoded.image, model_.state(near)), from,
-                          Difference(decoded.image, model_.state(from)));
+                          Difference(got, model_.state(near)), from,
+                          Difference(got, model_.state(from)));
     }
     world_.Fail(fmt::format("{} leads to {}", FormatLtxFilename(id.txids), what));
     return;
   }
-  known_[txid] = {.number = *found, .cut = cuts_, .image = decoded.image};
+  known_[txid] = {.number = *found, .cut = cuts_, .image = got};
   // Files build on the newest ones. What lies far behind is compared by its hash.
   if (std::ssize(known_) > kRemembered) {
     std::prev(known_.end(), kRemembered + 1)->second.image.pages = {};

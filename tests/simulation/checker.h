@@ -42,12 +42,8 @@ class Checker {
 
  private:
   void OnStored(const FileId& id, std::span<const std::byte> content);
-  struct Decoded {
-    Image image;
-    bool full = false;
-  };
-  std::optional<Decoded> Decode(const FileId& id, std::span<const std::byte> content);
-  void Judge(const FileId& id, const Decoded& decoded);
+  std::optional<Image> Decode(const FileId& id, std::span<const std::byte> content);
+  void Judge(const FileId& id, const Image& image);
 
   World& world_;
   Model& model_;
@@ -59,7 +55,7 @@ class Checker {
   };
   std::map<Txid, Known> known_;
   Txid reported_;
-  bool whole_ = true;  // No cut since the last whole database was stored.
+  bool whole_ = true;  // There is a way through all that is stored.
   std::uint64_t cuts_ = 0;
   std::uint64_t stored_bytes_ = 0;
   std::uint64_t files_checked_ = 0;

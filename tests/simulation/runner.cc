@@ -112,6 +112,14 @@ class Progress {
     next_ = now + (terminal_ ? std::chrono::seconds(1) : std::chrono::seconds(60));
     Print(sum);
   }
+  // At once: whoever watches a run of hours wants to look at it now.
+  void Failure(const std::string& line) {
+    const std::size_t bar = line.find('|');
+    if (!show_ || bar + 1 >= line.size()) return;
+    const std::string seed = line.substr(0, line.find(' '));
+    std::fprintf(stderr, "%sseed %s: %s\n", terminal_ ? "\r" : "", seed.c_str(),
+                 line.c_str() + bar + 1);
+  }
   void End(const Summary& sum) {
     if (show_ && terminal_) Print(sum);
     if (show_ && terminal_) std::fputc('\n', stderr);
@@ -176,6 +184,7 @@ Summary RunMany(const ManyOptions& options) {
       pending[i].append(buffer, static_cast<std::size_t>(got));
       for (std::size_t at = 0; (at = pending[i].find('\n')) != std::string::npos;) {
         AddLine(sum, pending[i].substr(0, at));
+        progress.Failure(pending[i].substr(0, at));
         pending[i].erase(0, at + 1);
       }
       progress.Tick(sum);
