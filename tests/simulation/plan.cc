@@ -48,6 +48,9 @@ void DrawReplicator(Plan& plan, Random& dice) {
 
 void DrawTrouble(Plan& plan, Random& dice) {
   plan.chaos = OneOf(dice, std::array{seconds(5), seconds(20), seconds(60)});
+  // One disk for all.
+  plan.application_faults.slowest_sync = plan.replicator_faults.slowest_sync = OneOf(
+      dice, std::array{milliseconds(3), milliseconds(3), milliseconds(30), milliseconds(300)});
   plan.crash_replicator = dice.OneIn(2);
   plan.stop_replicator = dice.OneIn(2);
   plan.crash_application = dice.OneIn(2);

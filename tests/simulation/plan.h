@@ -61,7 +61,11 @@ struct Plan {
   FaultRates replicator_faults;
   StoreFaults store_faults;
 
-  bool Stalls() const { return application_faults.stall > 0 || replicator_faults.stall > 0; }
+  // Where calls take as long as they like, nobody can promise how long others wait.
+  bool Stalls() const {
+    return application_faults.stall > 0 || replicator_faults.stall > 0 ||
+           replicator_faults.slowest_sync > FaultRates().slowest_sync;
+  }
   bool HistoryIsCut() const { return store_wiped || store_expires || store_faults.late_list; }
 };
 

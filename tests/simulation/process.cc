@@ -76,7 +76,8 @@ std::int64_t Process::Latency(Cost cost, Random& dice) {
       ns = 1'000 + static_cast<std::int64_t>(dice.Below(9'000));
       break;
     case Cost::kSync:
-      ns = 100'000 + static_cast<std::int64_t>(dice.Below(3'000'000));
+      ns = 100'000 + static_cast<std::int64_t>(
+                         dice.Below(static_cast<std::uint64_t>(rates_.slowest_sync.count())));
       break;
   }
   if (world_.faults_enabled() && rates_.stall > 0 && dice.PerMillion(rates_.stall)) {
@@ -109,6 +110,11 @@ std::optional<EnvFault> Process::Enter(std::string_view what, std::string_view t
     if (Happens(Mix(calls_, 99), "crash")) world_.Crash(pid_);
   }
   world_.SleepUntil(world_.now_ns() + Latency(cost, dice), false);
+  if (!dead_ && cost == Cost::kSync && std::exchange(crash_in_sync_, false) &&
+      Happens(Mix(calls_, 98), "crash in sync")) {
+    world_.Crash(pid_);
+    world_.SleepUntil(world_.now_ns(), false);
+  }
   if (dead_) return EnvFault{};
   if (!world_.faults_enabled() || cost == Cost::kInstant) return std::nullopt;
   const auto happens = [&](std::uint64_t rate, std::string_view kind) {

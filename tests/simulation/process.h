@@ -66,6 +66,9 @@ class Process {
   std::uint64_t calls() const { return calls_; }
   // Dies in the n-th call from now (1: the next).
   void CrashInCall(std::uint64_t n) { crash_at_ = calls_ + n; }
+  // Dies when its next sync is done, before anything follows from it: of a commit, the frames are
+  // there and nobody has published them.
+  void CrashInSync() { crash_in_sync_ = true; }
   bool DiesInNextCall() const { return calls_ + 1 == crash_at_; }
   // How long it was kept from running by injected stalls, all in all.
   std::int64_t stalled_ns() const { return stalled_ns_; }
@@ -98,6 +101,7 @@ class Process {
   bool outside_machine_ = false;
   std::uint64_t calls_ = 0;
   std::uint64_t crash_at_ = UINT64_MAX;
+  bool crash_in_sync_ = false;
   std::int64_t stalled_ns_ = 0;
   std::uint64_t injected_ = 0;
   mutable std::int64_t dead_ns_ = 0;  // What its clock has run ahead since it died.

@@ -109,6 +109,7 @@ void Town::StopRole(Role& role, bool crash) {
   if (process == nullptr) return;
   if (crash) {
     // Somewhere in what it is going to do.
+    if (dice_.OneIn(3)) process->CrashInSync();
     process->CrashInCall(1 + dice_.Below(dice_.OneIn(2) ? 20 : 500));
   } else {
     process->RequestStop();

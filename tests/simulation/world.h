@@ -37,7 +37,8 @@ struct FaultRates {
   std::uint64_t open_error = 0;  // EMFILE and its kin.
   std::uint64_t stall = 0;       // The process is not given a processor for a while.
   Nanos longest_stall{0};
-  std::uint64_t lost_event = 0;  // Of a million file events.
+  Nanos slowest_sync{3'000'000};  // Of a slow disk more. A commit is published only behind it.
+  std::uint64_t lost_event = 0;   // Of a million file events.
 };
 
 struct Fault {
