@@ -6,6 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 KILLS ?= 10000
 FUZZ_SECONDS ?= 60
+HOURS ?= 1
 
 RELEASE := build/release
 BINARY := $(RELEASE)/litestream
@@ -20,6 +21,8 @@ help:
 	@echo 'make install [PREFIX= DESTDIR=]  install it'
 	@echo 'make bench [BENCH_FLAGS=]        measure, and compare with the limits of the machine'
 	@echo 'make kill-test [KILLS=10000]     SIGKILL at random moments, then restore and compare'
+	@echo 'make simulate [HOURS=1]          the engine in a simulated world, on all cores'
+	@echo 'make mutants                     does the simulator find planted bugs?'
 	@echo 'make fuzz [FUZZ_SECONDS=60]      each parser against damaged input'
 	@echo 'make sanitize                    unit tests under address and thread sanitizers'
 	@echo 'make lint                        clang thread-safety and static checks, tidy rules'
@@ -60,6 +63,16 @@ kill-test: deps $(RELEASE)/build.ninja
 	cmake --build $(RELEASE) --target litestream litestream-writer -j $(JOBS)
 	python3 tests/stress/kill_test.py --binary $(BINARY) --writer $(WRITER) --kills $(KILLS) \
 	  --jobs $$((2 * $(JOBS)))
+
+.PHONY: simulate
+simulate: deps $(RELEASE)/build.ninja
+	cmake --build $(RELEASE) --target simulate -j $(JOBS)
+	$(RELEASE)/tests/simulation/simulate --fresh --hours $(HOURS) --jobs $(JOBS)
+
+.PHONY: mutants
+mutants: deps $(RELEASE)/build.ninja
+	cmake --build $(RELEASE) --target simulate_mutants -j $(JOBS)
+	$(RELEASE)/tests/simulation/simulate_mutants
 
 .PHONY: bench
 bench: deps $(RELEASE)/build.ninja

@@ -11,6 +11,8 @@ packages=(
   libfmt-dev liblz4-dev libyaml-cpp-dev nlohmann-json3-dev
   # Tests and benchmarks.
   libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4
+  # The simulator: calls that stand still in the middle. ucontext makes two system calls a switch.
+  libboost-context-dev
   # Fuzzing, static checks, formatting.
   clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev
   # npm, over TLS.

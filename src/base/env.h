@@ -148,6 +148,9 @@ class Env {
                                                             FileEventCallback callback) = 0;
 
   virtual void Random(std::span<std::byte> out) = 0;
+  // Names the time since the machine was started: another one means that what was written before
+  // and not synced may be gone, in any part. Empty: not known.
+  virtual std::string BootId() { return {}; }
   virtual const Clock& clock() const = 0;
 
   // The machine's. Lives for ever.

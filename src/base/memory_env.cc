@@ -421,6 +421,11 @@ Result<std::unique_ptr<FileLock>> MemoryEnv::Lock(const Path& path, const FileOw
   return held;
 }
 
+std::string MemoryEnv::BootId() {
+  MutexLock lock(mu_);
+  return fmt::format("boot {}", epoch_);
+}
+
 void MemoryEnv::Random(std::span<std::byte> out) {
   MutexLock lock(mu_);
   for (std::byte& b : out) b = static_cast<std::byte>(random_() >> 56U);

@@ -92,6 +92,7 @@ class MemoryEnv final : public Env {
   Result<std::unique_ptr<FileWatch>> WatchDirectory(const std::filesystem::path& path,
                                                     FileEventCallback callback) override;
   void Random(std::span<std::byte> out) override;
+  std::string BootId() override;  // Another one after each Crash.
   const Clock& clock() const override { return clock_; }
 
  private:

@@ -31,6 +31,7 @@ using std::filesystem::path;
 constexpr int kMaxLinks = 40;
 // Tries at the lock file while others remove and create it.
 constexpr int kLockTries = 100;
+constexpr std::size_t kMaxBootIdBytes = 256;
 
 // The call again for as long as signals interrupt it.
 template <typename Call>
@@ -270,6 +271,7 @@ class PosixEnv final : public Env {
   }
 
   void Random(std::span<std::byte> out) override;
+  std::string BootId() override;
   const Clock& clock() const override { return Clock::Real(); }
 
  private:
@@ -335,6 +337,11 @@ Result<std::unique_ptr<FileLock>> PosixEnv::Lock(const path& name, const FileOwn
   }
   return Error(ErrorCode::kIo,
                fmt::format("lock {}: somebody keeps removing the file", name.native()));
+}
+
+std::string PosixEnv::BootId() {
+  auto id = ReadSmallFile(*this, "/proc/sys/kernel/random/boot_id", kMaxBootIdBytes);
+  return id.ok() ? std::move(id).value() : std::string();
 }
 
 void PosixEnv::Random(std::span<std::byte> out) {

@@ -127,11 +127,12 @@ Result<void> Capture::NoteFiles(const Attachment& attachment) {
   note.txid = position_.txid;
   note.database = attachment.database_identity();
   note.wal = attachment.wal_identity();
+  note.boot = HashOfBoot(env_);
   note.salts = position_.salts;
   note.end = position_.end;
   // As long as the newest file's header tells the position, only the files' identities matter.
-  const bool known =
-      note_ && note_->database == note.database && note_->wal == note.wal && !position_moved_;
+  const bool known = note_ && note_->database == note.database && note_->wal == note.wal &&
+                     note_->boot == note.boot && !position_moved_;
   if (known || note_ == note) return {};
   LS_TRY(WritePositionNote(env_, note_path_, note, owner_), "note the position");
   note_ = note;

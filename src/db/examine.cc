@@ -40,13 +40,19 @@ Result<bool> Capture::SealedEndIntact(Attachment& attachment) const {
 }
 
 // The WAL has other salts than at the position. Nothing is lost only if it was restarted exactly
-// once, right at the position's end, and the evidence is still there: the sealed end, and behind it
-// either the end of the file or a whole frame that does not continue it.
+// once, right at the position's end, in this life of the machine, and the evidence is still there:
+// the sealed end, and behind it either the end of the file or a whole frame that does not continue
+// it.
 Result<Decision> Capture::ExamineRestart(Attachment& attachment, const WalView& view) {
   const auto doubt = [](std::string why) { return Decision{Continuation::kDoubt, std::move(why)}; };
   const std::uint64_t end = position_.end.offset_bytes;
   if (end == kWalHeaderSize) return doubt("the WAL was empty at the last position");
   if (note_->wal != attachment.wal_identity()) return doubt("the WAL file was replaced");
+  // A power failure takes frames that were not synced, from the middle too, while the last ones may
+  // stay. SQLite goes on from the hole, and what stands at the sealed end proves nothing.
+  if (note_->boot == 0 || note_->boot != HashOfBoot(env_)) {
+    return doubt("the machine was started anew");
+  }
   if (view.salts[0] != position_.salts[0] + 1) return doubt("the WAL was restarted more than once");
   if (!LS_TRY(SealedEndIntact(attachment))) return doubt("the last captured frame was overwritten");
   const std::uint64_t file_size = LS_TRY(attachment.WalFileSize());

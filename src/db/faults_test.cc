@@ -70,6 +70,30 @@ INSTANTIATE_TEST_SUITE_P(Codes, EveryCallFailsTest,
                          ::testing::Values(Case{"disk full", ErrorCode::kNoSpace},
                                            Case{"input/output error", ErrorCode::kIo}));
 
+// The last commit is in a durable file, only the page sums behind it could not be written. Nobody
+// commits any more, so nothing brings the uploader another file.
+TEST_F(FaultsTest, CaptureThatFailsBehindItsFileIsUploaded) {
+  SqliteApp app(Path());
+  app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+  Run(std::chrono::seconds(5));
+  bool failed = false;
+  memory_.SetFault([&failed](const EnvCallInfo& info) -> std::optional<EnvFault> {
+    if (failed || info.call != EnvCall::kWrite || info.path.filename() != "pages.sum") {
+      return std::nullopt;
+    }
+    failed = true;
+    return EnvFault{.code = ErrorCode::kIo};
+  });
+  Write(app, 1);
+  // Past the next checkpoint, which needs the read transaction to follow.
+  const std::size_t runs = scheduler_.RunFor(std::chrono::minutes(5));
+  EXPECT_TRUE(failed);
+  EXPECT_LT(runs, 1'000U);
+  EXPECT_GT(engine().Status().checkpoints, 0U);
+  EXPECT_EQ(engine().Status().replicas[0].txid, engine().Status().txid);
+  ExpectRestores();
+}
+
 // R23: the power fails at the n-th call; what was not synced is lost, in part or whole. Every
 // transaction that the replica held then still restores to what it was, and the newest state is the
 // database's.

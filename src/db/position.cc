@@ -52,6 +52,11 @@ void SetPosition(LtxHeader& header, std::uint64_t start_offset, const WalSalts& 
   header.node_id = Join(end.checksum[0], end.checksum[1]);
 }
 
+std::uint64_t HashOfBoot(Env& env) {
+  const std::string id = env.BootId();
+  return id.empty() ? 0 : CrcOf(id);
+}
+
 Result<std::optional<PositionNote>> ReadPositionNote(Env& env, const std::filesystem::path& path) {
   auto read = ReadSmallFile(env, path, kMaxNoteBytes);
   if (!read.ok()) {
@@ -85,6 +90,7 @@ Result<std::optional<PositionNote>> ReadPositionNote(Env& env, const std::filesy
   note.txid = Txid{values["txid"]};
   note.database = {values["db-device"], values["db-inode"]};
   note.wal = {values["wal-device"], values["wal-inode"]};
+  note.boot = values["boot"];  // 0 in notes that were written before it was in them.
   note.salts = {High(values["salts"]), Low(values["salts"])};
   note.end.offset_bytes = values["end"];
   note.end.checksum = {High(values["checksum"]), Low(values["checksum"])};
@@ -102,6 +108,7 @@ Result<void> WritePositionNote(Env& env, const std::filesystem::path& path,
   line("db-inode", note.database.inode);
   line("wal-device", note.wal.device);
   line("wal-inode", note.wal.inode);
+  line("boot", note.boot);
   line("salts", Join(note.salts[0], note.salts[1]));
   line("end", note.end.offset_bytes);
   line("checksum", Join(note.end.checksum[0], note.end.checksum[1]));

@@ -33,12 +33,16 @@ struct PositionNote {
   Txid txid;  // The note belongs to this file's position; otherwise only `database` counts.
   FileIdentity database;  // The files that the position speaks of.
   FileIdentity wal;
+  std::uint64_t boot = 0;  // When it was written (HashOfBoot); 0: not known.
   // A position that is newer than the header's, for the same database state: nothing but the WAL's
   // generation changed.
   WalSalts salts = {};
   WalPoint end;
   friend bool operator==(const PositionNote&, const PositionNote&) = default;
 };
+
+// 0 if the machine does not say when it was started.
+std::uint64_t HashOfBoot(Env& env);
 
 // Unset if there is none, or it is damaged.
 Result<std::optional<PositionNote>> ReadPositionNote(Env& env, const std::filesystem::path& path);

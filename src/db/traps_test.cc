@@ -8,10 +8,13 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include "base/memory_env.h"
+#include "format/wal.h"
 #include "tests/support/db_fixture.h"
 #include "tests/support/fault_env.h"
 #include "tests/support/fault_vfs.h"
 #include "tests/support/remote_app.h"
+#include "tests/support/split_env.h"
 
 namespace litestream {
 namespace {
@@ -55,6 +58,43 @@ TEST_F(TrapTest, WriterKilledInTheFsyncOfItsCommit) {
   ASSERT_EQ(survivor.Exec("INSERT INTO t (x) VALUES ('second')"), SQLITE_OK);
   Sync();
   EXPECT_EQ(RestoredRows(), "first,second");
+}
+
+// The power fails, and of the frames that were never synced some in the middle are lost, while the
+// last one, up to which all was captured, stays. SQLite goes back to the state before the hole,
+// checkpoints that, and restarts the WAL: its salts are the next ones, and the sealed end is there.
+TEST_F(TrapTest, PowerFailureTakesFramesFromTheMiddle) {
+  MemoryEnv memory(clock_, 1);
+  ASSERT_TRUE(CreateDirectories(memory, dir_.path(), {}).ok());
+  SplitEnv split(Meta(), memory);
+  env_ = &split;
+  {
+    RemoteApp app(Path());
+    Create(app);
+    ASSERT_EQ(app.Exec("CREATE TABLE lost (x)"), SQLITE_OK);
+    Sync();
+    const auto hole = std::filesystem::file_size(Wal());
+    for (const char* row : {"second", "third", "fourth", "fifth"}) {
+      ASSERT_EQ(app.Exec(fmt::format("INSERT INTO lost VALUES ('{}')", row)), SQLITE_OK);
+    }
+    Sync();
+    Stop();
+    app.Kill();
+    auto wal = ReadWholeFile(Wal());
+    wal[hole + kWalFrameHeaderSize + 100] ^= std::byte{1};
+    WriteWholeFile(Wal(), wal);
+    std::filesystem::remove(Path().string() + "-shm");
+    memory.Crash([](const UnsyncedChange&) { return true; });
+  }
+  RemoteApp app(Path());
+  ASSERT_EQ(app.Exec("PRAGMA wal_autocheckpoint = 0"), SQLITE_OK);
+  app.Query("PRAGMA wal_checkpoint");
+  ASSERT_EQ(app.Exec("INSERT INTO t (x) VALUES ('other')"), SQLITE_OK);
+  ASSERT_EQ(app.Query("SELECT count(*) FROM lost"), "0");
+  Sync();
+  Stop();
+  EXPECT_EQ(RestoredRows(), "first,other");
+  ExpectRestores();
 }
 
 // The same with nobody else attached: the next connection recovers the WAL, and then the ghost is a

@@ -307,7 +307,7 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
     // The local file of that transaction is gone. The next one, if it is here, tells the checksum
     // before it; beyond a gap only a new snapshot helps anyhow.
     if (newest.Next() < files.range->min) return true;
-    const auto file = LS_TRY(env_.Open(host_.LocalPath(files.range->min), {}));
+    const auto file = LS_TRY(OpenLocal(files.range->min));
     std::array<std::byte, kLtxHeaderSize> bytes = {};
     const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
     const LtxHeader local = LS_TRY(ParseLtxHeader(std::span(bytes).first(got)));
@@ -321,8 +321,7 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
     return false;
   }
   // The same transaction is here: its file must be the same, or lead to the same database.
-  const auto path = host_.LocalPath(newest);
-  auto local = LS_TRY(env_.Open(path, {}));
+  auto local = LS_TRY(OpenLocal(newest));
   const std::uint64_t size = LS_TRY(local->Stat()).size_bytes;
   std::array<std::byte, kLtxHeaderSize> bytes = {};
   const std::size_t got = LS_TRY(local->ReadAt(bytes, 0));
@@ -357,6 +356,13 @@ Result<UploadGroup> Uploader::NextGroup(Txid last) {
   // It is there, and is compared with what we would make.
   if (group.ok() && gap_ends) group.value().txids = behind_gap_.front();
   return group;
+}
+
+// If somebody removed it under us, only a full file helps, whatever it was wanted for.
+Result<std::unique_ptr<File>> Uploader::OpenLocal(Txid txid) {
+  auto opened = env_.Open(host_.LocalPath(txid), {});
+  if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) host_.RequestFull();
+  return opened;
 }
 
 Result<void> Uploader::UploadNext(const Context& ctx, const LocalFiles& files) {

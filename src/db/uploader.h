@@ -104,6 +104,7 @@ class Uploader {
   Result<UploadGroup> NextGroup(Txid last);
   Result<void> UploadNext(const Context& ctx, const LocalFiles& files);
   Result<void> UploadLocal(const Context& ctx, const UploadGroup& group);
+  Result<std::unique_ptr<File>> OpenLocal(Txid txid);
   Result<void> UploadSnapshot(const Context& ctx, Txid txid);
   Result<void> Store(const Context& ctx, const FileId& id, const TxidRange& local);
   struct Body;

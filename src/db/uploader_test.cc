@@ -92,6 +92,24 @@ TEST_F(UploaderTest, D9CaptureDoesNotWaitForTheReplica) {
   ExpectRestores();
 }
 
+// Somebody removes our state directory while we run, and then an upload fails: what the replica has
+// cannot be compared with anything any more, but replication goes on.
+TEST_F(UploaderTest, GoesOnWithoutTheLocalFiles) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(seconds(5));
+  std::filesystem::remove_all(Meta());
+  int writes = 0;
+  store_.SetFaults([&writes](StorageCall call, const FileId&) {
+    return call == StorageCall::kWrite && writes++ == 0 ? StorageFault::kFailBefore
+                                                        : StorageFault::kNone;
+  });
+  Write(app, 3);
+  Run(minutes(20));
+  EXPECT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync);
+  ExpectRestores();
+}
+
 // D12, R39: every failure is counted and backed off from.
 TEST_F(UploaderTest, D12AwayReplicaIsNotHammered) {
   SqliteApp app(Path());

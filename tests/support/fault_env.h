@@ -78,6 +78,7 @@ class FaultEnv final : public Env {
     return base_.WatchDirectory(path, std::move(callback));
   }
   void Random(std::span<std::byte> out) override { base_.Random(out); }
+  std::string BootId() override { return base_.BootId(); }
   const Clock& clock() const override { return base_.clock(); }
 
  private:

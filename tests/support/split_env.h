@@ -58,6 +58,7 @@ class SplitEnv final : public Env {
     return For(path).WatchDirectory(path, std::move(callback));
   }
   void Random(std::span<std::byte> out) override { memory_.Random(out); }
+  std::string BootId() override { return memory_.BootId(); }
   const Clock& clock() const override { return memory_.clock(); }
 
  private:

@@ -1,0 +1,223 @@
+#include "tests/simulation/checker.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include "format/ltx_decoder.h"
+#include "format/names.h"
+#include "format/page_sum.h"
+#include "replica/restore.h"
+
+namespace litestream::sim {
+namespace {
+
+// Of the transactions stored last, the whole database is kept.
+constexpr std::ptrdiff_t kRemembered = 100;
+const char* const kCheckPath = "/checker/restored";
+
+class SpanSource final : public ByteSource {
+ public:
+  explicit SpanSource(std::span<const std::byte> bytes) : rest_(bytes) {}
+  Result<std::size_t> Read(const Context& /*ctx*/, std::span<std::byte> out) override {
+    const std::size_t n = std::min(out.size(), rest_.size());
+    std::ranges::copy(rest_.first(n), out.begin());
+    rest_ = rest_.subspan(n);
+    return n;
+  }
+
+ private:
+  std::span<const std::byte> rest_;
+};
+
+Image ImageOf(std::span<const std::byte> database, std::uint32_t page_size) {
+  Image image;
+  image.page_size = page_size;
+  for (std::size_t at = 0; at + page_size <= database.size(); at += page_size) {
+    image.pages.push_back(MakePage(database.subspan(at, page_size)));
+  }
+  return image;
+}
+
+}  // namespace
+
+Checker::Checker(World& world, Model& model, Store& store)
+    : world_(world), model_(model), store_(store) {
+  store_.SetOnStored(
+      [this](const FileId& id, std::span<const std::byte> content) { OnStored(id, content); });
+}
+
+void Checker::OnReported(Txid txid) {
+  if (txid <= reported_ || !whole_) return;
+  reported_ = txid;
+  CheckDurable();
+}
+
+void Checker::OnHistoryCut() {
+  ++cuts_;
+  whole_ = false;
+  reported_ = Txid{};
+}
+
+std::optional<Image> Checker::Decode(const FileId& id, std::span<const std::byte> content) {
+  const Context ctx = Context::Background();
+  SpanSource source(content);
+  LtxDecoder decoder(source);
+  const auto damaged = [&](const Error& error) {
+    world_.Fail(
+        fmt::format("stored file {} is damaged: {}", FormatLtxFilename(id.txids), error.message()));
+    return std::nullopt;
+  };
+  const auto header = decoder.ReadHeader(ctx);
+  if (!header.ok()) return damaged(header.error());
+  Image out;
+  out.page_size = header.value().page_size;
+  const std::size_t count = header.value().commit_pages;
+  const auto base = known_.find(Txid{id.txids.min.value - 1});
+  if (id.txids.min != Txid{1} && base != known_.end()) {
+    const Image& image = base->second.image;
+    if (image.pages.empty()) return std::nullopt;
+    if (image.page_size == out.page_size) out.pages = image.pages;
+  }
+  out.pages.resize(count);
+  for (;;) {
+    const auto page = decoder.ReadPage(ctx);
+    if (!page.ok()) return damaged(page.error());
+    if (!page.value()) break;
+    out.pages[page.value()->pgno.value - 1] = MakePage(page.value()->page);
+  }
+  const auto trailer = decoder.Finish(ctx);
+  if (!trailer.ok()) return damaged(trailer.error());
+  const bool missing = std::ranges::any_of(out.pages, [](const PagePtr& p) { return !p; });
+  if (missing && id.txids.min != Txid{1} && base == known_.end()) return std::nullopt;
+  if (missing) {
+    world_.Fail(
+        fmt::format("{} lacks pages that nothing before it has", FormatLtxFilename(id.txids)));
+    return std::nullopt;
+  }
+  return out;
+}
+
+void Checker::OnStored(const FileId& id, std::span<const std::byte> content) {
+  if (world_.failed()) return;
+  const auto decoded = Decode(id, content);
+  if (!decoded) return;
+  ++files_checked_;
+  stored_bytes_ += content.size();
+  Judge(id, *decoded);
+  // Healed once there is a way through all that is there.
+  if (!whole_) whole_ = NewestPlan().has_value();
+}
+
+void Checker::Judge(const FileId& id, const Image& got) {
+  const Txid txid = id.txids.max;
+  if (const auto same = known_.find(txid); same != known_.end()) {
+    if (model_.Is(same->second.number, got)) return;
+    if (same->second.cut == cuts_) {
+      world_.Fail(fmt::format("{} is another database than what was stored as this transaction: {}",
+                              FormatLtxFilename(id.txids), Difference(got, same->second.image)));
+      return;
+    }
+    // The chain began anew after the replica was emptied.
+    known_.erase(same, known_.end());
+  }
+  Model::Number from = 1;
+  const auto next = known_.lower_bound(txid);
+  if (next != known_.begin()) from = std::prev(next)->second.number;
+  const auto found = model_.Find(got, from);
+  if (!found) {
+    const bool older = model_.Find(got, 1).has_value();
+    std::string what = older ? "an older state than the transaction before it"
+                             : "no state that the database was ever in";
+    if (!older) {
+      const Model::Number near = std::max(from, model_.newest());
+      what += fmt::format("; against the newest, {}: {}; against {}: {}", near,
+                          Difference(got, model_.state(near)), from,
+                          Difference(got, model_.state(from)));
+    }
+    world_.Fail(fmt::format("{} leads to {}", FormatLtxFilename(id.txids), what));
+    return;
+  }
+  known_[txid] = {.number = *found, .cut = cuts_, .image = got};
+  // Files build on the newest ones. What lies far behind is compared by its hash.
+  if (std::ssize(known_) > kRemembered) {
+    std::prev(known_.end(), kRemembered + 1)->second.image.pages = {};
+  }
+}
+
+std::optional<RestorePlan> Checker::NewestPlan() {
+  const auto client = store_.Look();
+  const auto listing = ListReplica(Context::Background(), *client, false);
+  if (!listing.ok()) return std::nullopt;
+  auto plan = PlanRestore(listing.value(), {});
+  if (!plan.ok()) return std::nullopt;
+  return std::move(plan).value();
+}
+
+std::optional<Model::Number> Checker::NewestState() {
+  const auto plan = NewestPlan();
+  if (!plan) return std::nullopt;
+  const auto it = known_.find(plan->max_txid());
+  if (it == known_.end()) return std::nullopt;
+  return it->second.number;
+}
+
+void Checker::CheckDurable() {
+  if (reported_ == Txid{} || !whole_ || world_.failed()) return;
+  const auto plan = NewestPlan();
+  if (plan && plan->max_txid() >= reported_) return;
+  world_.Fail(fmt::format("{} was reported as replicated and cannot be restored: {}",
+                          FormatTxid(reported_),
+                          plan ? "files end at " + FormatTxid(plan->max_txid()) : "no plan"));
+}
+
+void Checker::CheckRestored(Txid txid, std::span<const std::byte> database) {
+  const auto it = known_.find(txid);
+  if (it == known_.end()) {
+    world_.Fail(fmt::format("restored {}, which was never stored", FormatTxid(txid)));
+    return;
+  }
+  ++restores_compared_;
+  const Image& want = it->second.image;
+  const Image got = ImageOf(database, want.page_size);
+  if (got.pages.size() * want.page_size == database.size() && model_.Is(it->second.number, got)) {
+    return;
+  }
+  world_.Fail(fmt::format("restored {} is not the database at that point: {}", FormatTxid(txid),
+                          Difference(got, want)));
+}
+
+void Checker::CheckRestores(Random& dice, int count) {
+  const Context ctx = Context::Background();
+  const auto client = store_.Look();
+  const auto listing = ListReplica(ctx, *client, false);
+  if (!listing.ok() || listing.value().empty() || known_.empty()) return;
+  for (int i = 0; i < count && !world_.failed(); ++i) {
+    RestoreTarget target;
+    if (i > 0) {
+      auto it = known_.begin();
+      std::advance(it, static_cast<std::ptrdiff_t>(dice.Below(known_.size())));
+      target.txid = it->first;
+    }
+    const auto plan = PlanRestore(listing.value(), target);
+    if (!plan.ok()) continue;
+    RestoreOptions options;
+    options.output = kCheckPath;
+    options.parallelism = 1;
+    options.replace = true;
+    const auto report = Restore(ctx, world_.disk(), *client, plan.value(), options);
+    if (!report.ok()) {
+      world_.Fail("restore at the end: " + report.error().message());
+      return;
+    }
+    const auto file = world_.disk().Open(kCheckPath, {});
+    std::vector<std::byte> content(file.value()->Stat().value().size_bytes);
+    if (!file.value()->ReadAt(content, 0).ok()) return;
+    CheckRestored(plan.value().max_txid(), content);
+  }
+}
+
+}  // namespace litestream::sim

@@ -1,0 +1,229 @@
+"""Plants bugs: writes copies of engine sources in which each can be switched on by its name.
+
+    mutants.py SOURCE_DIR OUTPUT_DIR    writes the copies and mutants.inc, the list of names
+    mutants.py --files                  lists the sources that are copied
+
+An edit is (name, what is wrong, file, text that is there exactly once, text instead). M in the new
+text is true when the bug is on; a bug of several edits says only once what is wrong. When a source
+changes so that an edit no longer fits, the build says so: adapt the edit, or find another place for
+the same mistake.
+"""
+import pathlib
+import re
+import sys
+
+MUTANTS = [
+    ("no-directory-fsync", "the name of a captured file is not made durable",
+     "src/db/local_ltx.cc",
+     "  LS_TRY(owner_.env_.SyncDirectory(owner_.directory_));\n  owner_.range_",
+     "  if (!M) LS_TRY(owner_.env_.SyncDirectory(owner_.directory_));\n  owner_.range_"),
+    ("no-file-fsync", "the content of a captured file is not made durable",
+     "src/db/local_ltx.cc",
+     "  LS_TRY(file_->Sync());\n", "  if (!M) LS_TRY(file_->Sync());\n"),
+    ("no-seal", "a checkpoint lets the WAL restart without a last capture under the lock",
+     "src/db/checkpointer.cc",
+     "    auto sealed = Seal(ctx,", "    if (M) break;\n    auto sealed = Seal(ctx,"),
+    ("seal-skipped", "the last capture before a checkpoint is left out",
+     "src/db/checkpointer.cc",
+     "  if (capture.IsCaptured(view)) return true;\n",
+     "  if (M || capture.IsCaptured(view)) return true;\n"),
+    ("no-write-lock", "the seal and the end of the hold happen without the write lock",
+     "src/db/attachment.cc",
+     "    auto begun = idle().BeginWrite();\n",
+     "    auto begun = M ? Result<void>() : idle().BeginWrite();\n"),
+    ("lock-held-long", "the write lock is held for a second at each checkpoint",
+     "src/db/checkpointer.cc",
+     "  const bool stubborn = fruitless_ >= kStubbornAfter;\n",
+     "  if (M) (void)ctx.Wait(std::chrono::seconds(1));\n"
+     "  const bool stubborn = fruitless_ >= kStubbornAfter;\n"),
+    ("land-before-capture", "the old read transaction ends before the capture is durable",
+     "src/db/database.cc",
+     "  const WalView view = LS_TRY(attachment_->Leap());\n  for (;;) {\n",
+     "  const WalView view = LS_TRY(attachment_->Leap());\n"
+     "  if (M) LS_TRY(attachment_->Land());\n  for (;;) {\n"),
+    ("land-before-capture", "", "src/db/database.cc",
+     "    if (!batch.value().more) break;\n  }\n  return attachment_->Land();\n",
+     "    if (!batch.value().more) break;\n  }\n"
+     "  return M ? Result<void>() : attachment_->Land();\n"),
+    ("lands-after-failure", "two leapfrogs without a complete capture between them",
+     "src/db/database.cc",
+     "    if (!batch.ok()) {\n      LS_TRY(attachment_->Abandon());\n      if (!batch",
+     "    if (!batch.ok()) {\n      LS_TRY(M ? attachment_->Land() : attachment_->Abandon());\n"
+     "      if (!batch"),
+    ("restart-always-allowed", "a WAL restarted under a lost hold is taken for a sealed one",
+     "src/db/capture.cc",
+     "  if (!same_generation && !restart_allowed) {\n",
+     "  if (!M && !same_generation && !restart_allowed) {\n"),
+    ("descriptor-closed", "another descriptor is opened and closed, which drops SQLite's locks",
+     "src/db/attachment.cc",
+     "    const auto stat = env_.Stat(*path);\n",
+     "    if (M) (void)env_.Open(*path, {}).ok();\n    const auto stat = env_.Stat(*path);\n"),
+    ("unpublished-commit", "valid commits behind what SQLite has published are captured",
+     "src/db/wal_segment.cc",
+     "  if (view.end_offset() <= segment.start.offset_bytes) return segment;\n",
+     "  if (M) return ReadUnpublished(attachment, segment);\n"
+     "  if (view.end_offset() <= segment.start.offset_bytes) return segment;\n"),
+    ("restart-without-end-check", "continues after a restart of the WAL with frames uncaptured",
+     "src/db/examine.cc",
+     "  const std::uint64_t file_size = LS_TRY(attachment.WalFileSize());\n",
+     "  if (M) return Decision{Continuation::kRestarted, \"WAL restarted\"};\n"
+     "  const std::uint64_t file_size = LS_TRY(attachment.WalFileSize());\n"),
+    ("restart-any-salts", "continues after any number of restarts",
+     "src/db/examine.cc",
+     "  if (view.salts[0] != position_.salts[0] + 1) return",
+     "  if (!M && view.salts[0] != position_.salts[0] + 1) return"),
+    ("same-without-checksum", "continues in a generation without a look at the sealed end",
+     "src/db/examine.cc",
+     "  if (!LS_TRY(SealedEndIntact(attachment))) return doubt(\"the last captured frame was "
+     "overwritten\");\n  return Decision{Continuation::kSame, \"\"};",
+     "  if (!M && !LS_TRY(SealedEndIntact(attachment))) return doubt(\"\");\n"
+     "  return Decision{Continuation::kSame, \"\"};"),
+    ("empty-wal-proves", "an empty WAL counts as unchanged",
+     "src/db/examine.cc",
+     "  if (position_.end.offset_bytes == kWalHeaderSize) {\n    // At the front",
+     "  if (!M && position_.end.offset_bytes == kWalHeaderSize) {\n    // At the front"),
+    ("replaced-database", "another database file is taken for the old one",
+     "src/db/examine.cc",
+     "  if (note_->database != attachment.database_identity()) {\n",
+     "  if (!M && note_->database != attachment.database_identity()) {\n"),
+    ("files-not-compared", "replaced files are not noticed while attached",
+     "src/db/attachment.cc",
+     "    if (stat.value().identity != *identity) return false;\n",
+     "    if (!M && stat.value().identity != *identity) return false;\n"),
+    ("sums-header-first", "the header of the page sums is written before their entries are synced",
+     "src/db/page_sums.cc",
+     "  if (header_ == header) return {};\n  LS_TRY(file_->SyncData(), \"{}\", path_.string());\n",
+     "  if (header_ == header) return {};\n"
+     "  if (!M) LS_TRY(file_->SyncData(), \"{}\", path_.string());\n"),
+    ("growth-not-filled", "pages that a commit grows by without writing them are left out",
+     "src/db/capture.cc",
+     "    if (pgno == lock_page) return {};\n    if (!earlier) {\n",
+     "    if (M || pgno == lock_page) return {};\n    if (!earlier) {\n"),
+    ("growth-from-file-only", "such pages are taken from the file, though the WAL has newer ones",
+     "src/db/capture.cc",
+     "    if (found != earlier->pages.end() && found->pgno == pgno) {\n",
+     "    if (!M && found != earlier->pages.end() && found->pgno == pgno) {\n"),
+    ("shrink-not-dropped", "pages that a commit cuts off stay in the checksum",
+     "src/db/capture.cc",
+     "  LS_TRY(DropPages(out, position_.commit_pages, segment.commit_pages));\n",
+     "  if (!M) LS_TRY(DropPages(out, position_.commit_pages, segment.commit_pages));\n"),
+    ("cut-pages-kept", "the page map keeps pages that the database no longer has",
+     "src/format/wal.cc",
+     "  while (!entries.empty() && EntryPgno(entries.back()) > commit_pages_) "
+     "entries.pop_back();\n",
+     "  while (!M && !entries.empty() && EntryPgno(entries.back()) > commit_pages_) {\n"
+     "    entries.pop_back();\n  }\n"),
+    ("oldest-version", "of a page with several versions in a capture, an old one is kept",
+     "src/format/wal.cc",
+     "  std::vector<std::uint64_t> entries = std::exchange(entries_, {});\n",
+     "  std::vector<std::uint64_t> entries = std::exchange(entries_, {});\n"
+     "  if (M && entries.size() > 8) entries.erase(entries.end() - 2);\n"
+     "  if (M) committed_entries_ = std::min(committed_entries_, entries.size());\n"),
+    ("difference-skips-wal", "the difference after a doubt reads the file without the WAL over it",
+     "src/db/database_image.cc",
+     "      if (in_wal) {\n", "      if (in_wal && !M) {\n"),
+    ("position-by-maximum", "the replica's position is its newest file, whatever lies before",
+     "src/db/uploader.cc",
+     "    if (range.min > end.Next()) break;\n", "    if (!M && range.min > end.Next()) break;\n"),
+    ("upload-out-of-order", "the newest file is uploaded first",
+     "src/db/uploader.cc",
+     "    const Txid next = position_->Next();\n",
+     "    if (M && position_->Next() < files.range->max &&\n"
+     "        files.range->min <= position_->Next()) {\n"
+     "      const Txid before = *position_;\n"
+     "      LS_TRY(UploadFile(ctx, files.range->max));\n"
+     "      position_ = before;\n    }\n"
+     "    const Txid next = position_->Next();\n"),
+    ("believes-failed-upload", "an upload whose answer is an error counts as done",
+     "src/db/uploader.cc",
+     "  if (written.ok()) return NoteProgress(id.txids.max, written.value());\n",
+     "  if (M && !written.ok()) return NoteProgress(id.txids.max, FileInfo{});\n"
+     "  if (written.ok()) return NoteProgress(id.txids.max, written.value());\n"),
+    ("overwrites", "what is on the replica is overwritten and never compared",
+     "src/db/uploader.cc",
+     "WriteOptions options{.created_at = header.Timestamp(), .if_absent = true};\n",
+     "WriteOptions options{.created_at = header.Timestamp(), .if_absent = !M};\n"),
+    ("anything-is-ours", "a replica that another history wrote to is continued",
+     "src/db/uploader.cc",
+     "  const Txid newest = listing.newest();\n  if (newest > files.range->max) return false;\n",
+     "  const Txid newest = listing.newest();\n  if (M) return true;\n"
+     "  if (newest > files.range->max) return false;\n"),
+    ("pruned-before-upload", "local files go before the replica has them",
+     "src/db/database.cc",
+     "  for (const auto& uploader : uploaders_) uploaded = std::min(uploaded, "
+     "uploader->Status().txid);\n",
+     "  for (const auto& uploader : uploaders_) {\n"
+     "    if (!M) uploaded = std::min(uploaded, uploader->Status().txid);\n  }\n"),
+    ("stop-without-capture", "a clean stop does not capture the last commits",
+     "src/db/database.cc",
+     "keep(CaptureNew(local_ctx));\n", "keep(M ? Result<void>() : CaptureNew(local_ctx));\n"),
+    ("no-slow-tick", "without an event nothing is tested ever again",
+     "src/db/database.cc",
+     "  MonoTime at = slow_tick_;\n",
+     "  MonoTime at = M ? now + std::chrono::hours(24) : slow_tick_;\n"),
+    ("polls-the-store", "the replica is listed at every tick",
+     "src/db/uploader.cc",
+     "  const LocalFiles files = Wanted();\n  if (!files.range || (position_",
+     "  const LocalFiles files = Wanted();\n"
+     "  if (M && files.range && position_ && *position_ >= files.range->max) {\n"
+     "    (void)FindPosition(ctx, files).ok();\n"
+     "    return NextRun::At(now + std::chrono::seconds(30));\n  }\n"
+     "  if (!files.range || (position_"),
+    ("wal-grows", "a due checkpoint is forgotten",
+     "src/db/checkpointer.cc",
+     "  const std::uint32_t fresh = NewFrames(held);\n",
+     "  const std::uint32_t fresh = M ? 0 : NewFrames(held);\n"),
+]
+
+# What some of them need besides.
+HELPERS = [
+    ("src/db/wal_segment.cc",
+     "}  // namespace\n\nResult<WalSegment> ReadWalSegment(",
+     """// Everything that is valid, published or not.
+Result<WalSegment> ReadUnpublished(Attachment& attachment, WalSegment segment) {
+  const std::uint64_t size = LS_TRY(attachment.WalFileSize());
+  if (size <= segment.start.offset_bytes) return segment;
+  std::vector<std::byte> bytes(size - segment.start.offset_bytes);
+  LS_TRY(attachment.ReadWal(bytes, segment.start.offset_bytes));
+  WalScanner scanner(segment.header, segment.header.salts, segment.start, size, 0);
+  scanner.Feed(bytes);
+  segment.end = scanner.commit_end();
+  segment.commit_pages = scanner.commit_pages();
+  segment.pages = scanner.TakePageMap();
+  segment.bytes = std::move(bytes);
+  return segment;
+}
+
+}  // namespace
+
+Result<WalSegment> ReadWalSegment("""),
+]
+
+
+def main():
+    files = list(dict.fromkeys(edit[2] for edit in MUTANTS))
+    if sys.argv[1:] == ["--files"]:
+        print(";".join(files), end="")
+        return
+    source, output = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    for file in files:
+        text = (source / file).read_text()
+        for name, _, where, old, new in MUTANTS:
+            if where != file:
+                continue
+            if text.count(old) != 1:
+                sys.exit(f"{name}: its place in {file} is there {text.count(old)} times")
+            on = f'::litestream::sim::MutantOn("{name}")'
+            text = text.replace(old, re.sub(r"\bM\b", on, new))
+        for where, old, new in HELPERS:
+            if where == file:
+                assert text.count(old) == 1, (where, old)
+                text = text.replace(old, new)
+        to = output / file
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text('#include "tests/simulation/mutant.h"\n' + text)
+    names = "".join(f'{{"{name}", "{what}"}},\n' for name, what, *_ in MUTANTS if what)
+    (output / "mutants.inc").write_text(names)
+
+
+main()

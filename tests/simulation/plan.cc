@@ -1,0 +1,110 @@
+#include "tests/simulation/plan.h"
+
+#include <array>
+
+namespace litestream::sim {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+template <typename T, std::size_t kSize>
+T OneOf(Random& dice, const std::array<T, kSize>& choices) {
+  return choices[dice.Below(kSize)];
+}
+
+void DrawApplications(Plan& plan, Random& dice) {
+  plan.page_size = OneOf(dice, std::array{512, 1024, 1024, 4096});
+  plan.auto_vacuum = OneOf(dice, std::array{"none", "none", "full", "incremental"});
+  plan.applications = OneOf(dice, std::array{1, 1, 2, 3});
+  plan.readers = static_cast<int>(dice.Below(3));
+  plan.auto_checkpoint = OneOf(dice, std::array{0, 20, 100, 1000});
+  plan.full_sync = dice.OneIn(2);
+  plan.journal_size_limit = OneOf(dice, std::array{-1, -1, 0, 20'000});
+  plan.think = OneOf(dice, std::array{milliseconds(50), milliseconds(200), milliseconds(1000),
+                                      milliseconds(5000)});
+  plan.longest_read =
+      OneOf(dice, std::array{milliseconds(20), milliseconds(2'000), milliseconds(60'000)});
+  plan.most_pages = OneOf(dice, std::array{20, 100, 200});
+  plan.huge_transactions = dice.OneIn(3);
+  plan.vacuum = dice.OneIn(3);
+  plan.checkpoints = dice.OneIn(3);
+  plan.reopen = dice.OneIn(3);
+}
+
+void DrawReplicator(Plan& plan, Random& dice) {
+  plan.monitor_interval = OneOf(dice, std::array{milliseconds(10), milliseconds(1000)});
+  plan.sync_interval = OneOf(dice, std::array{milliseconds(10), milliseconds(1000)});
+  plan.checkpoint.min_pages = OneOf(dice, std::array{5U, 50U, 1000U});
+  plan.checkpoint.truncate_pages = OneOf(dice, std::array<std::int64_t, 3>{-1, 200, 121'359});
+  plan.checkpoint.interval = OneOf(dice, std::array{seconds(0), seconds(5), seconds(60)});
+  plan.max_sync_wal_bytes = OneOf(dice, std::array<std::uint64_t, 3>{20'000, 200'000, 64U << 20U});
+  plan.scrub_interval = OneOf(dice, std::array{seconds(30), seconds(86'400)});
+  plan.local_retention = OneOf(dice, std::array{seconds(1), seconds(300)});
+  plan.rival = dice.OneIn(4);
+  plan.second_replica = dice.OneIn(4);
+}
+
+void DrawTrouble(Plan& plan, Random& dice) {
+  plan.chaos = OneOf(dice, std::array{seconds(5), seconds(20), seconds(60)});
+  // One disk for all.
+  plan.application_faults.slowest_sync = plan.replicator_faults.slowest_sync = OneOf(
+      dice, std::array{milliseconds(3), milliseconds(3), milliseconds(30), milliseconds(300)});
+  plan.crash_replicator = dice.OneIn(2);
+  plan.stop_replicator = dice.OneIn(2);
+  plan.crash_application = dice.OneIn(2);
+  plan.power_failure = dice.OneIn(3);
+  plan.disk_full = dice.OneIn(4);
+  plan.clock_jumps = dice.OneIn(4);
+  plan.store_breaks = dice.OneIn(3);
+  plan.store_wiped = dice.OneIn(10);
+  plan.store_expires = dice.OneIn(10);
+  plan.meta_lost = dice.OneIn(8);
+  plan.change_journal_mode = dice.OneIn(4);
+  plan.change_page_size = dice.OneIn(6);
+  plan.replace_database = dice.OneIn(6);
+  plan.delete_database = dice.OneIn(6);
+  plan.delete_wal = dice.OneIn(6);
+  plan.restore_over = dice.OneIn(6);
+}
+
+void DrawFaults(FaultRates& rates, Random& dice) {
+  if (dice.OneIn(4)) rates.io_error = OneOf(dice, std::array{10U, 100U, 1000U});
+  if (dice.OneIn(4)) rates.no_space = OneOf(dice, std::array{10U, 100U, 1000U});
+  if (dice.OneIn(4)) rates.sync_error = OneOf(dice, std::array{100U, 1000U, 10'000U});
+  if (dice.OneIn(6)) rates.open_error = OneOf(dice, std::array{100U, 1000U});
+  if (dice.OneIn(6)) {
+    rates.stall = OneOf(dice, std::array{20U, 200U});
+    rates.longest_stall = OneOf(dice, std::array{milliseconds(50), milliseconds(5'000)});
+  }
+  if (dice.OneIn(4)) rates.lost_event = OneOf(dice, std::array{1'000U, 100'000U, 1'000'000U});
+}
+
+void DrawStore(StoreFaults& faults, Random& dice) {
+  if (dice.OneIn(3)) faults.fail_before = OneOf(dice, std::array{1'000U, 100'000U});
+  if (dice.OneIn(3)) faults.fail_after = OneOf(dice, std::array{1'000U, 100'000U});
+  if (dice.OneIn(3)) faults.half_body = OneOf(dice, std::array{1'000U, 100'000U});
+  if (dice.OneIn(4)) faults.slow = OneOf(dice, std::array{1'000U, 50'000U});
+  faults.late_list = dice.OneIn(8);
+  faults.unsorted_list = dice.OneIn(8);
+  faults.lies_about_delete = dice.OneIn(8);
+}
+
+}  // namespace
+
+Plan DrawPlan(std::uint64_t seed) {
+  Random dice(Mix(seed, 1001));
+  Plan plan;
+  DrawApplications(plan, dice);
+  DrawReplicator(plan, dice);
+  // Some runs have no trouble at all: they show what is promised to everybody.
+  if (dice.OneIn(5)) return plan;
+  DrawTrouble(plan, dice);
+  if (dice.OneIn(2)) DrawFaults(plan.replicator_faults, dice);
+  if (dice.OneIn(4)) DrawFaults(plan.application_faults, dice);
+  if (dice.OneIn(2)) DrawStore(plan.store_faults, dice);
+  return plan;
+}
+
+}  // namespace litestream::sim

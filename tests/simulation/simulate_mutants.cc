@@ -1,0 +1,56 @@
+// Switches one planted bug on after the other and says after how many seeds it was found.
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "tests/simulation/mutant.h"
+#include "tests/simulation/runner.h"
+
+namespace litestream::sim {
+namespace {
+
+struct Mutant {
+  std::string_view name;
+  std::string_view what;
+};
+constexpr Mutant kMutants[] = {
+#include "mutants/mutants.inc"
+};
+
+}  // namespace
+}  // namespace litestream::sim
+
+// simulate_mutants [--seeds N] [--minutes M] [NAME...]
+int main(int argc, char** argv) {
+  using litestream::sim::kMutants;
+  litestream::sim::ManyOptions options;
+  options.stop_at_failure = true;
+  options.last_seed = 200;
+  std::string only;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view arg = argv[i];
+    if (arg == "--seeds" && i + 1 < argc) {
+      options.last_seed = std::strtoull(argv[++i], nullptr, 10);
+    } else if (arg == "--minutes" && i + 1 < argc) {
+      options.run.busy = std::chrono::minutes(std::atoi(argv[++i]));
+    } else {
+      only += std::string(arg) + " ";
+    }
+  }
+  int missed = 0;
+  for (const auto& mutant : kMutants) {
+    if (!only.empty() && only.find(std::string(mutant.name) + " ") == std::string::npos) continue;
+    litestream::sim::active_mutant = mutant.name;
+    const auto sum = RunMany(options);
+    const bool found = !sum.failures.empty();
+    if (!found) ++missed;
+    std::printf("%-26s %4llu seeds %7.1f s  %s\n", std::string(mutant.name).c_str(),
+                static_cast<unsigned long long>(sum.seeds), sum.cpu_seconds,
+                found ? sum.failures.begin()->second.substr(0, 110).c_str() : "NOT FOUND");
+    std::fflush(stdout);
+  }
+  return missed == 0 ? 0 : 1;
+}

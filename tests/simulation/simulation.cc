@@ -1,0 +1,115 @@
+#include "tests/simulation/simulation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "tests/simulation/town.h"
+#include "tests/simulation/vfs.h"
+
+namespace litestream::sim {
+namespace {
+
+// Work without trouble, so that what was held up goes on.
+constexpr std::int64_t kCalmNs = 30'000'000'000;
+// The longest that an attempt after a failure may wait is 5 minutes, and after it there is work.
+constexpr std::int64_t kCatchUpNs = 420'000'000'000;
+constexpr std::int64_t kSilenceNs = 600'000'000'000;
+constexpr int kRestoresAtTheEnd = 6;
+// A run with much work ends earlier: it shows more in its first minutes than others in hours.
+constexpr std::uint64_t kMostStoredBytes = 64U << 20U;
+constexpr std::int64_t kSliceNs = 5'000'000'000;
+// Of all processes together, when nobody wants anything: a test of the WAL now and then, scrubbing.
+constexpr std::uint64_t kMostIdleEvents = 20'000;
+
+void CheckCaughtUp(World& world, Model& model, Checker& checker) {
+  if (world.failed() || model.newest() == 0) return;
+  const auto newest = checker.NewestState();
+  const Model::Number last = model.newest();
+  if (!newest) {
+    world.Fail("nothing can be restored although all was quiet");
+    return;
+  }
+  if (model.Equal(*newest, last)) return;
+  world.Fail(fmt::format("did not catch up: the replica has state {}, the database is at {}: {}",
+                         *newest, last, Difference(model.state(*newest), model.state(last))));
+}
+
+// Nobody reads any more, so all that is due is checkpointed.
+void CheckWalIsSmall(World& world, Town& town, const Plan& plan) {
+  if (world.failed()) return;
+  const std::uint32_t left = town.model().FramesToCheckpoint();
+  const bool by_time = plan.checkpoint.interval.count() > 0;
+  if (left == 0 || (!by_time && left < plan.checkpoint.min_pages)) return;
+  world.Fail(fmt::format("{} frames were never checkpointed", left));
+}
+
+// The end of all trouble, and of all work: everything catches up, and then nothing happens.
+void CheckTheEnd(World& world, Town& town, const Plan& plan, std::uint64_t seed) {
+  town.Calm();
+  world.Run(world.now_ns() + kCalmNs);
+  town.Close();
+  world.Run(world.now_ns() + kCatchUpNs);
+  CheckWalIsSmall(world, town, plan);
+  std::uint64_t requests = 0;
+  for (const auto& site : town.sites()) {
+    CheckCaughtUp(world, town.model(), site->checker);
+    site->checker.CheckDurable();
+    Random dice(Mix(seed, 9));
+    if (!world.failed()) site->checker.CheckRestores(dice, kRestoresAtTheEnd);
+    requests += site->store.requests();
+  }
+  const std::uint64_t events = world.trace().count();
+  world.Run(world.now_ns() + kSilenceNs);
+  if (world.failed()) return;
+  const std::uint64_t calls = world.trace().count() - events;
+  for (const auto& site : town.sites()) requests -= site->store.requests();
+  if (calls > kMostIdleEvents) {
+    world.Fail(fmt::format("{} calls although nothing happened", calls));
+  }
+  if (requests != 0) world.Fail("requests to the store although nothing happened");
+}
+
+std::uint64_t StoredBytes(Town& town) {
+  std::uint64_t bytes = 0;
+  for (const auto& site : town.sites()) bytes += site->checker.stored_bytes();
+  return bytes;
+}
+
+}  // namespace
+
+RunResult RunSimulation(const RunOptions& options) {
+  SeedSqlite(options.seed);
+  const Plan plan = DrawPlan(options.seed);
+  World world(options.seed, options.trace_events);
+  if (options.script) world.SetScript(*options.script);
+  RunResult result;
+  result.seed = options.seed;
+  Town town(world, plan, options.log);
+  town.Open();
+  while (!world.failed() && world.now_ns() < options.busy.count() &&
+         StoredBytes(town) < kMostStoredBytes) {
+    world.Run(std::min(options.busy.count(), world.now_ns() + kSliceNs));
+  }
+  result.busy_ns = world.now_ns();
+  if (!world.failed()) CheckTheEnd(world, town, plan, options.seed);
+  result.failure = world.failure();
+  if (world.failed() || options.keep_trace) {
+    result.trace = world.trace().Last(options.trace_events);
+  }
+  result.hash = world.trace().hash();
+  result.events = world.trace().count();
+  result.simulated_ns = world.now_ns();
+  result.commits = town.model().newest();
+  for (const auto& site : town.sites()) {
+    result.stored_files += site->checker.files_checked();
+    result.restores += site->checker.restores_compared();
+  }
+  result.faults = world.faults();
+  // Before the town goes, that its processes live in.
+  world.End();
+  return result;
+}
+
+}  // namespace litestream::sim

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "litestream/replica_client.h"
+#include "storage/memory_client.h"
+#include "tests/simulation/process.h"
+
+namespace litestream::sim {
+
+// What the network and the provider may do. Per million requests, while faults are on.
+struct StoreFaults {
+  std::uint64_t fail_before = 0;  // Nothing was done.
+  std::uint64_t fail_after = 0;   // Done, but the answer is lost.
+  std::uint64_t half_body = 0;    // A download that breaks, or ends too early.
+  std::uint64_t slow = 0;         // Takes up to a minute.
+  bool late_list = false;         // New files are not listed for a few seconds.
+  bool unsorted_list = false;
+  bool lies_about_delete = false;
+};
+
+// A bucket somewhere else: it survives whatever happens to the machine.
+class Store {
+ public:
+  Store(World& world, const StoreFaults& faults) : world_(world), faults_(faults) {}
+
+  // A client for the process.
+  std::unique_ptr<ReplicaClient> Connect(Process& process);
+  // Without network and faults, for the checker.
+  std::unique_ptr<ReplicaClient> Look() { return MakeMemoryClient(store_); }
+
+  // Told of every file that is really stored, before anybody can read it.
+  using OnStored = std::function<void(const FileId&, std::span<const std::byte>)>;
+  void SetOnStored(OnStored then) { on_stored_ = std::move(then); }
+
+  // It does not answer until then.
+  void BreakUntil(std::int64_t at_ns) { broken_until_ns_ = at_ns; }
+  bool broken() const { return world_.faults_enabled() && world_.now_ns() < broken_until_ns_; }
+  const StoreFaults& faults() const { return faults_; }
+  std::uint64_t requests() const { return requests_; }
+
+ private:
+  friend class StoreClient;
+  World& world_;
+  const StoreFaults faults_;
+  MemoryStore store_;
+  OnStored on_stored_;
+  std::int64_t broken_until_ns_ = 0;
+  std::uint64_t requests_ = 0;
+};
+
+}  // namespace litestream::sim

@@ -1,0 +1,450 @@
+#include "tests/simulation/town.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "db/database.h"
+#include "replica/restore.h"
+#include "tests/simulation/application.h"
+#include "tests/simulation/vfs.h"
+
+namespace litestream::sim {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+const char* const kRestoreOutput = "/restore/out";
+constexpr seconds kShutdownTimeout{30};
+constexpr milliseconds kShutdownRetry{500};
+
+// The engine's log lines as events.
+class TraceSink final : public LogSink {
+ public:
+  TraceSink(World& world, LogLevel level) : world_(world), level_(level) {}
+  bool Enabled(LogLevel level) const override { return level >= level_; }
+  void Write(LogLevel /*level*/, std::string_view message, const LogFields& /*bound*/,
+             const LogFields& fields) override {
+    world_.Note("log", "", message);
+    for (const LogField& field : fields) {
+      if (field.key != "error" && field.key != "reason") continue;
+      if (const auto* text = std::get_if<std::string>(&field.value)) {
+        world_.Note("log", field.key, *text);
+      }
+    }
+  }
+
+ private:
+  World& world_;
+  const LogLevel level_;
+};
+
+}  // namespace
+
+Town::Town(World& world, const Plan& plan, bool log)
+    : world_(world),
+      plan_(plan),
+      model_(world, kDatabase),
+      log_(std::make_shared<TraceSink>(world, log ? LogLevel::kDebug : LogLevel::kWarn)),
+      dice_(Mix(world.seed(), 7)) {
+  for (int i = 0; i < (plan.second_replica ? 2 : 1); ++i) {
+    sites_.push_back(std::make_unique<Site>(world, model_, plan.store_faults));
+  }
+}
+
+void Town::Open() {
+  for (const char* const directory : {kDirectory, "/restore", "/checker"}) {
+    (void)world_.disk().CreateDirectory(directory, {.mode = 0755}).ok();
+  }
+  (void)world_.disk().SyncDirectory("/").ok();
+  mayor_ = &world_.Start("mayor", {}, [this](Process&) { Chaos(); });
+  mayor_->SetOutsideMachine();
+  for (int i = 0; i < plan_.applications; ++i) {
+    Add(fmt::format("app{}", i + 1), plan_.application_faults, true,
+        [this](Process& p) { RunApplication(p, plan_, kDatabase); });
+  }
+  Add("replicator", plan_.replicator_faults, false, [this](Process& p) { RunReplicator(p); });
+  if (plan_.rival) {
+    Add("rival", plan_.replicator_faults, false, [this](Process& p) { RunReplicator(p); });
+  }
+  Add("restorer", {}, false, [this](Process& p) { RunRestorer(p); });
+}
+
+void Town::Add(std::string name, const FaultRates& rates, bool is_application,
+               std::function<void(Process&)> main) {
+  auto role = std::make_unique<Role>();
+  role->name = std::move(name);
+  role->rates = rates;
+  role->main = std::move(main);
+  role->is_application = is_application;
+  roles_.push_back(std::move(role));
+  Role& r = *roles_.back();
+  r.keeper = &world_.Spawn(*mayor_, "keep " + r.name, [this, &r] { Keep(r); });
+}
+
+void Town::Keep(Role& role) {
+  Random dice(Mix(world_.seed(), HashOf(role.name)));
+  while (!mayor_->dead() && !(closed_ && role.is_application)) {
+    if (role.paused) {
+      world_.Park();
+      continue;
+    }
+    role.pid = world_.Start(role.name, role.rates, role.main).pid();
+    world_.WaitForExit(role.pid);
+    role.pid = 0;
+    // It may be down for long, so that others do much meanwhile.
+    const std::uint64_t most = calm_ ? 1'000 : dice.OneIn(3) ? 30'000 : 1'000;
+    mayor_->Sleep(milliseconds(dice.Below(most)));
+  }
+}
+
+Process* Town::ProcessOf(Role& role) {
+  return role.pid == 0 ? nullptr : world_.Find(role.pid);
+}
+
+void Town::StopRole(Role& role, bool crash) {
+  Process* const process = ProcessOf(role);
+  if (process == nullptr) return;
+  if (crash) {
+    // Somewhere in what it is going to do.
+    if (dice_.OneIn(3)) process->CrashInSync();
+    process->CrashInCall(1 + dice_.Below(dice_.OneIn(2) ? 20 : 500));
+  } else {
+    process->RequestStop();
+  }
+}
+
+void Town::Calm() {
+  calm_ = true;
+  world_.SetFaultsEnabled(false);
+  // It looks at the replica only when it starts.
+  const bool whole = std::ranges::all_of(
+      sites_, [](const auto& site) { return site->checker.history_is_whole(); });
+  for (auto& role : roles_) {
+    if (!whole && !role->is_application) StopRole(*role, false);
+  }
+}
+
+void Town::Close() {
+  closed_ = true;
+  for (auto& role : roles_) {
+    if (role->is_application) StopRole(*role, false);
+  }
+}
+
+// --- Trouble. ---
+
+std::vector<std::pair<std::string, Town::Trouble>> Town::Troubles() const {
+  std::vector<std::pair<std::string, Trouble>> all;
+  const auto add = [&all](bool on, const char* name, Trouble trouble, int weight = 1) {
+    for (int i = 0; on && i < weight; ++i) all.emplace_back(name, trouble);
+  };
+  add(plan_.crash_replicator, "crash replicator", &Town::CrashReplicator, 6);
+  add(plan_.stop_replicator, "stop replicator", &Town::StopReplicator, 3);
+  add(plan_.crash_application, "crash application", &Town::CrashApplication, 6);
+  add(plan_.power_failure, "power failure", &Town::PowerFailure, 3);
+  add(plan_.disk_full, "disk full", &Town::FillDisk);
+  add(plan_.clock_jumps, "clock jumps", &Town::JumpClock);
+  add(plan_.store_breaks, "store breaks", &Town::BreakStore, 2);
+  add(plan_.store_wiped, "store wiped", &Town::WipeStore);
+  add(plan_.store_expires, "store expires", &Town::ExpireStore);
+  add(plan_.meta_lost, "meta lost", &Town::LoseMeta);
+  add(plan_.change_journal_mode, "journal mode", &Town::ChangeJournalMode);
+  add(plan_.change_page_size, "page size", &Town::ChangePageSize);
+  add(plan_.replace_database, "replace", &Town::ReplaceDatabase);
+  add(plan_.delete_database, "delete", &Town::DeleteDatabase);
+  add(plan_.delete_wal, "delete wal", &Town::DeleteWal);
+  add(plan_.restore_over, "restore over", &Town::RestoreOver);
+  return all;
+}
+
+void Town::Chaos() {
+  const auto troubles = Troubles();
+  while (!mayor_->dead() && !calm_) {
+    mayor_->Sleep(Nanos(static_cast<std::int64_t>(
+        dice_.Below(2 * static_cast<std::uint64_t>(plan_.chaos.count())))));
+    if (calm_ || mayor_->dead() || troubles.empty()) continue;
+    const auto& [name, trouble] = troubles[dice_.Below(troubles.size())];
+    if (mayor_->Happens(++strikes_, name)) (this->*trouble)();
+  }
+  // The keepers are its threads too.
+  while (!mayor_->dead()) world_.Park();
+}
+
+void Town::CrashReplicator() {
+  for (auto& role : roles_) {
+    if (!role->is_application && role->name != "restorer") StopRole(*role, true);
+  }
+}
+
+void Town::StopReplicator() {
+  for (auto& role : roles_) {
+    if (role->name == "replicator") StopRole(*role, false);
+  }
+}
+
+void Town::CrashApplication() {
+  Role& role = *roles_[dice_.Below(static_cast<std::uint64_t>(plan_.applications))];
+  StopRole(role, true);
+}
+
+void Town::PowerFailure() {
+  world_.PowerFailure(dice_.Next());
+  mayor_->Sleep(milliseconds(1));
+}
+
+void Town::FillDisk() {
+  world_.FillDiskUntil(world_.now_ns() +
+                       static_cast<std::int64_t>(dice_.Below(60)) * 1'000'000'000);
+}
+
+void Town::JumpClock() {
+  const auto far = static_cast<std::int64_t>(dice_.Below(dice_.OneIn(2) ? 5'000 : 86'400'000));
+  world_.JumpWall(milliseconds(dice_.OneIn(2) ? far : -far));
+}
+
+void Town::BreakStore() {
+  AnySite(dice_).store.BreakUntil(world_.now_ns() +
+                                  static_cast<std::int64_t>(dice_.Below(120)) * 1'000'000'000);
+}
+
+void Town::WipeStore() {
+  Site& site = AnySite(dice_);
+  site.checker.OnHistoryCut();
+  (void)site.store.Look()->DeleteAll(Context::Background()).ok();
+}
+
+void Town::ExpireStore() {
+  const Context ctx = Context::Background();
+  Site& site = AnySite(dice_);
+  const auto client = site.store.Look();
+  const auto files = client->List(ctx, kLevel0, {});
+  if (!files.ok() || files.value().empty()) return;
+  site.checker.OnHistoryCut();
+  std::vector<FileId> old;
+  const std::uint64_t count = 1 + dice_.Below(files.value().size());
+  for (std::uint64_t i = 0; i < count; ++i) old.push_back(files.value()[i].id);
+  (void)client->Delete(ctx, old).ok();
+}
+
+// --- What people do to their databases. ---
+
+void Town::Maintain(const std::string& what, std::function<void(Process&)> work) {
+  const bool replicator_too = dice_.OneIn(2);
+  std::vector<Role*> stopped;
+  for (auto& role : roles_) {
+    if (role->is_application || (replicator_too && role->name != "restorer")) {
+      role->paused = true;
+      stopped.push_back(role.get());
+      StopRole(*role, dice_.OneIn(4));
+    }
+  }
+  for (Role* const role : stopped) {
+    // A crash comes in one of the next calls; there may be none.
+    for (int i = 0; role->pid != 0 && world_.Alive(role->pid) && !mayor_->dead(); ++i) {
+      mayor_->Sleep(milliseconds(100));
+      if (i == 50) StopRole(*role, false);
+    }
+  }
+  if (!mayor_->dead()) {
+    const std::uint32_t pid = world_.Start("admin " + what, {}, std::move(work)).pid();
+    world_.WaitForExit(pid);
+  }
+  for (Role* const role : stopped) {
+    role->paused = false;
+    world_.Wake(*role->keeper);
+  }
+}
+
+void Town::RemoveFiles(Process& process) {
+  for (const char* const suffix : {"-journal", "-wal", "-shm", ""}) {
+    (void)process.env().Remove(std::string(kDatabase) + suffix).ok();
+  }
+  (void)process.env().SyncDirectory(kDirectory).ok();
+}
+
+void Town::LoseMeta() {
+  Maintain("meta", [](Process& process) {
+    (void)process.env().RemoveTree(DefaultMetaPath(kDatabase)).ok();
+  });
+}
+
+void Town::ChangeJournalMode() {
+  Maintain("journal", [this](Process& process) {
+    AppConnection app(process, plan_, kDatabase);
+    if (!app.Open()) return;
+    using Tolerate = AppConnection::Tolerate;
+    // As long as somebody else has it open, it stays as it is.
+    (void)app.Exec("PRAGMA journal_mode = delete", Tolerate::kBusy);
+    (void)app.Exec("CREATE TABLE IF NOT EXISTS other (x); INSERT INTO other VALUES (1)");
+    if (dice_.OneIn(2)) (void)app.Exec("PRAGMA journal_mode = wal", Tolerate::kBusy);
+  });
+}
+
+void Town::ChangePageSize() {
+  Maintain("page size", [this](Process& process) {
+    AppConnection app(process, plan_, kDatabase);
+    if (!app.Open()) return;
+    using Tolerate = AppConnection::Tolerate;
+    (void)app.Exec("PRAGMA journal_mode = delete", Tolerate::kBusy);
+    (void)app.Exec(fmt::format("PRAGMA page_size = {}; VACUUM", 512U << dice_.Below(4)),
+                   Tolerate::kBusy);
+    (void)app.Exec("PRAGMA journal_mode = wal", Tolerate::kBusy);
+  });
+}
+
+void Town::ReplaceDatabase() {
+  Maintain("replace", [this](Process& process) {
+    // Another database, made beside it.
+    const std::string other = std::string(kDatabase) + ".new";
+    for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
+      (void)process.env().Remove(other + suffix).ok();
+    }
+    {
+      AppConnection app(process, plan_, other);
+      if (!app.Open() || !app.Exec(fmt::format("PRAGMA page_size = {}; CREATE TABLE mark (x); "
+                                               "INSERT INTO mark VALUES (randomblob({}))",
+                                               plan_.page_size, dice_.Below(5000)))) {
+        return;
+      }
+    }
+    RemoveFiles(process);
+    (void)process.env().Rename(other, kDatabase).ok();
+    (void)process.env().SyncDirectory(kDirectory).ok();
+  });
+}
+
+void Town::DeleteDatabase() {
+  Maintain("delete", [this](Process& process) { RemoveFiles(process); });
+}
+
+void Town::DeleteWal() {
+  Maintain("delete wal", [this](Process& process) {
+    // Somebody who knows that it is empty, or believes so.
+    AppConnection app(process, plan_, kDatabase);
+    if (!app.Open()) return;
+    // (With us attached it cannot be emptied, and says so after its patience.)
+    const auto left = app.Number("PRAGMA wal_checkpoint(TRUNCATE)", AppConnection::Tolerate::kBusy);
+    app.Close();
+    if (left != 0) return;
+    for (const char* const suffix : {"-wal", "-shm"}) {
+      (void)process.env().Remove(std::string(kDatabase) + suffix).ok();
+    }
+  });
+}
+
+void Town::RestoreOver() {
+  Maintain("restore over", [this](Process& process) {
+    const auto client = AnySite(dice_).store.Connect(process);
+    const Context ctx(process.stopping(), std::nullopt, process.clock());
+    const auto listing = ListReplica(ctx, *client, false);
+    if (!listing.ok()) return;
+    RestoreTarget target;
+    if (dice_.OneIn(2)) target.txid = Txid{1 + dice_.Below(listing.value().newest().value + 1)};
+    const auto plan = PlanRestore(listing.value(), target);
+    if (!plan.ok()) return;
+    RestoreOptions options;
+    options.output = kDatabase;
+    options.parallelism = 1;
+    options.replace = true;
+    (void)Restore(ctx, process.env(), *client, plan.value(), options).ok();
+  });
+}
+
+// --- Those who work. ---
+
+void Town::RunReplicator(Process& process) {
+  DatabaseOptions options;
+  options.path = kDatabase;
+  options.monitor_interval = plan_.monitor_interval;
+  options.checkpoint = plan_.checkpoint;
+  options.max_sync_wal_bytes = plan_.max_sync_wal_bytes;
+  options.scrub_interval = plan_.scrub_interval;
+  options.local_retention = plan_.local_retention;
+  options.sqlite_vfs = process.vfs().name();
+  for (const auto& site : sites_) {
+    ReplicaOptions replica;
+    replica.client = site->store.Connect(process);
+    replica.sync_interval = plan_.sync_interval;
+    options.replicas.push_back(replica);
+  }
+  Database database(process.env(), process.scheduler(), options, log_);
+  database.Start();
+  while (!process.stopping().stop_requested()) {
+    process.Sleep(seconds(1), process.stopping());
+    if (process.dead()) return;
+    const DatabaseStatus status = database.Status();
+    for (std::size_t i = 0; i < sites_.size(); ++i) {
+      sites_[i]->checker.OnReported(status.replicas[i].txid);
+    }
+  }
+  CloseReplicator(process, database);
+}
+
+void Town::CloseReplicator(Process& process, Database& database) {
+  const Context ctx(std::stop_token(), process.clock().Monotonic() + kShutdownTimeout,
+                    process.clock());
+  const Model::Number before = model_.newest();
+  const bool there = before > 0 && model_.IsOfPresentFile(before);
+  const std::uint64_t faults = process.injected_faults();
+  const auto closed = database.Close(ctx, kShutdownRetry);
+  if (process.dead() || !closed.ok() || faults != process.injected_faults() || !there) return;
+  for (const auto& site : sites_) {
+    const auto newest = site->checker.NewestState();
+    if (!site->checker.history_is_whole() || !newest || *newest >= before) continue;
+    // The same database may have come back later.
+    if (model_.Equal(*newest, before)) continue;
+    world_.Fail("a clean stop left commits behind that were made before it");
+  }
+}
+
+void Town::RunRestorer(Process& process) {
+  while (!process.stopping().stop_requested()) {
+    process.Sleep(milliseconds(process.dice().Below(60'000)), process.stopping());
+    if (process.dead()) return;
+    // In the silence at the end it is silent, too.
+    if (!closed_) RestoreOnce(process, AnySite(process.dice()));
+  }
+}
+
+void Town::RestoreOnce(Process& process, Site& site) {
+  const auto client = site.store.Connect(process);
+  const Context ctx(process.stopping(), std::nullopt, process.clock());
+  const std::uint64_t faults = process.injected_faults();
+  const bool whole = site.checker.history_is_whole() && !plan_.HistoryIsCut();
+  const auto listing = ListReplica(ctx, *client, false);
+  if (!listing.ok() || listing.value().empty()) return;
+  RestoreTarget target;
+  if (process.dice().OneIn(2)) {
+    target.txid = Txid{1 + process.dice().Below(listing.value().newest().value)};
+  }
+  const auto plan = PlanRestore(listing.value(), target);
+  RestoreOptions options;
+  options.output = kRestoreOutput;
+  options.parallelism = 1;
+  options.replace = true;
+  const auto restored = plan.ok() ? Restore(ctx, process.env(), *client, plan.value(), options)
+                                  : Result<RestoreReport>(plan.error());
+  if (process.dead() || process.stopping().stop_requested()) return;
+  if (restored.ok()) {
+    const auto file = world_.disk().Open(kRestoreOutput, {});
+    if (!file.ok()) return;
+    std::vector<std::byte> content(file.value()->Stat().value().size_bytes);
+    if (file.value()->ReadAt(content, 0).ok()) {
+      site.checker.CheckRestored(plan.value().max_txid(), content);
+    }
+    return;
+  }
+  // After a rebase, what lies before it cannot be reached by its number any more.
+  const bool by_number = target.txid && !plan.ok() && plan.error().Is(ErrorCode::kNotFound);
+  const bool excused = faults != process.injected_faults() || site.store.broken() ||
+                       world_.disk_full() || !whole || !site.checker.history_is_whole() ||
+                       by_number;
+  if (!excused) {
+    world_.Fail("a restore failed, and nothing explains it: " + restored.error().message());
+  }
+}
+
+}  // namespace litestream::sim
