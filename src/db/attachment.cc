@@ -35,13 +35,12 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   shm_path_ = path.string() + "-shm";
   ConnectionOptions options;
   options.vfs = vfs;
+  // Everything is opened between this look and the last one: if both see the same file, then each
+  // connection and our descriptor are on it.
+  const FileIdentity before = LS_TRY(env_.Stat(path)).identity;
   connections_[0] = LS_TRY(Connection::Open(path, options));
   database_ = LS_TRY(env_.Open(path, {}));
   database_identity_ = LS_TRY(database_->Stat()).identity;
-  if (LS_TRY(env_.Stat(path)).identity != database_identity_) {
-    return Error(ErrorCode::kUnavailable,
-                 fmt::format("{}: replaced while it was being opened", path.string()));
-  }
   Connection& first = *connections_[0];
   std::string mode = LS_TRY(first.QueryText("PRAGMA journal_mode"),
                             "{}: another process may hold the database with "
@@ -66,7 +65,10 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   }
   held_ = LS_TRY(holder().BeginRead(), "{}: begin the read transaction", path.string());
   restart_allowed_ = held_.frames == 0;
-  return OpenWal();
+  LS_TRY(OpenWal());
+  if (database_identity_ == before && LS_TRY(SameFiles())) return {};
+  return Error(ErrorCode::kUnavailable,
+               fmt::format("{}: replaced while it was being opened", path.string()));
 }
 
 Result<void> Attachment::OpenWal() {

@@ -8,6 +8,7 @@
 #include "base/memory_env.h"
 #include "format/wal.h"
 #include "tests/support/db_fixture.h"
+#include "tests/support/fault_env.h"
 #include "tests/support/remote_app.h"
 #include "tests/support/split_env.h"
 
@@ -86,6 +87,30 @@ TEST_F(TrapTest, PowerFailureTakesFramesFromTheMiddle) {
   Sync();
   Stop();
   EXPECT_EQ(RestoredRows(), "first,other");
+  ExpectRestores();
+}
+
+// The database is replaced between our first connection and the rest: nothing may be captured from
+// a mixture of both.
+TEST_F(TrapTest, ReplacedWhileItIsBeingOpened) {
+  { SqliteApp(Path()).Exec("CREATE TABLE t (x); INSERT INTO t VALUES ('old')"); }
+  const std::filesystem::path other = dir_.path() / "other";
+  { SqliteApp(other).Exec("CREATE TABLE t (x); INSERT INTO t VALUES ('new'), (randomblob(9000))"); }
+  testing::FaultEnv env(Env::Real());
+  env_ = &env;
+  env.SetHook([&](const char* call, const std::filesystem::path& path) -> Result<void> {
+    if (std::string_view(call) == "open" && path == Path() && std::filesystem::exists(other)) {
+      std::filesystem::rename(other, Path());
+    }
+    return {};
+  });
+  const auto first = engine().SyncOnce(ctx_);
+  EXPECT_FALSE(first.ok());
+  if (!first.ok()) {
+    EXPECT_EQ(first.error().code(), ErrorCode::kUnavailable);
+  }
+  Sync();
+  Stop();
   ExpectRestores();
 }
 
