@@ -97,6 +97,30 @@ TEST_F(TrapTest, PowerFailureTakesFramesFromTheMiddle) {
   ExpectRestores();
 }
 
+// The database is replaced between our first connection and the rest: nothing may be captured from
+// a mixture of both.
+TEST_F(TrapTest, ReplacedWhileItIsBeingOpened) {
+  { SqliteApp(Path()).Exec("CREATE TABLE t (x); INSERT INTO t VALUES ('old')"); }
+  const std::filesystem::path other = dir_.path() / "other";
+  { SqliteApp(other).Exec("CREATE TABLE t (x); INSERT INTO t VALUES ('new'), (randomblob(9000))"); }
+  testing::FaultEnv env(Env::Real());
+  env_ = &env;
+  env.SetHook([&](const char* call, const std::filesystem::path& path) -> Result<void> {
+    if (std::string_view(call) == "open" && path == Path() && std::filesystem::exists(other)) {
+      std::filesystem::rename(other, Path());
+    }
+    return {};
+  });
+  const auto first = engine().SyncOnce(ctx_);
+  EXPECT_FALSE(first.ok());
+  if (!first.ok()) {
+    EXPECT_EQ(first.error().code(), ErrorCode::kUnavailable);
+  }
+  Sync();
+  Stop();
+  ExpectRestores();
+}
+
 // The same with nobody else attached: the next connection recovers the WAL, and then the ghost is a
 // commit like any other. What SQLite says is what counts.
 TEST_F(TrapTest, UnpublishedCommitThatRecoveryRevives) {
