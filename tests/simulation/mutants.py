@@ -61,7 +61,7 @@ MUTANTS = [
     ("unpublished-commit", "valid commits behind what SQLite has published are captured",
      "src/db/wal_segment.cc",
      "  if (view.end_offset() <= segment.start.offset_bytes) return segment;\n",
-     "  if (M) return ReadUnpublished(attachment, segment);\n"
+     "  if (M) return ReadUnpublished(attachment, std::move(segment));\n"
      "  if (view.end_offset() <= segment.start.offset_bytes) return segment;\n"),
     ("restart-without-end-check", "continues after a restart of the WAL with frames uncaptured",
      "src/db/examine.cc",
@@ -127,22 +127,23 @@ MUTANTS = [
      "    if (range.min > end.Next()) break;\n", "    if (!M && range.min > end.Next()) break;\n"),
     ("upload-out-of-order", "the newest file is uploaded first",
      "src/db/uploader.cc",
-     "    const Txid next = position_->Next();\n",
+     "    if (position_->Next() >= files.range->min) {\n",
      "    if (M && position_->Next() < files.range->max &&\n"
      "        files.range->min <= position_->Next()) {\n"
      "      const Txid before = *position_;\n"
-     "      LS_TRY(UploadFile(ctx, files.range->max));\n"
+     "      const TxidRange last = {files.range->max, files.range->max};\n"
+     "      LS_TRY(Store(ctx, {kLevel0, last}, last));\n"
      "      position_ = before;\n    }\n"
-     "    const Txid next = position_->Next();\n"),
+     "    if (position_->Next() >= files.range->min) {\n"),
     ("believes-failed-upload", "an upload whose answer is an error counts as done",
      "src/db/uploader.cc",
-     "  if (written.ok()) return NoteProgress(id.txids.max, written.value());\n",
-     "  if (M && !written.ok()) return NoteProgress(id.txids.max, FileInfo{});\n"
-     "  if (written.ok()) return NoteProgress(id.txids.max, written.value());\n"),
+     "  if (written.ok()) {\n    NoteProgress(written.value());\n",
+     "  if (M && !written.ok()) {\n    NoteProgress(FileInfo{.id = id});\n    return {};\n  }\n"
+     "  if (written.ok()) {\n    NoteProgress(written.value());\n"),
     ("overwrites", "what is on the replica is overwritten and never compared",
      "src/db/uploader.cc",
-     "WriteOptions options{.created_at = header.Timestamp(), .if_absent = true};\n",
-     "WriteOptions options{.created_at = header.Timestamp(), .if_absent = !M};\n"),
+     ".size_bytes = body.size_bytes, .if_absent = true};\n",
+     ".size_bytes = body.size_bytes, .if_absent = !M};\n"),
     ("anything-is-ours", "a replica that another history wrote to is continued",
      "src/db/uploader.cc",
      "  const Txid newest = listing.newest();\n  if (newest > files.range->max) return false;\n",
@@ -163,8 +164,8 @@ MUTANTS = [
      "  MonoTime at = M ? now + std::chrono::hours(24) : slow_tick_;\n"),
     ("polls-the-store", "the replica is listed at every tick",
      "src/db/uploader.cc",
-     "  const LocalFiles files = Wanted();\n  if (!files.range || (position_",
-     "  const LocalFiles files = Wanted();\n"
+     "  const LocalFiles files = TakeWanted();\n  if (!files.range || (position_",
+     "  const LocalFiles files = TakeWanted();\n"
      "  if (M && files.range && position_ && *position_ >= files.range->max) {\n"
      "    (void)FindPosition(ctx, files).ok();\n"
      "    return NextRun::At(now + std::chrono::seconds(30));\n  }\n"
@@ -183,10 +184,11 @@ HELPERS = [
 Result<WalSegment> ReadUnpublished(Attachment& attachment, WalSegment segment) {
   const std::uint64_t size = LS_TRY(attachment.WalFileSize());
   if (size <= segment.start.offset_bytes) return segment;
-  std::vector<std::byte> bytes(size - segment.start.offset_bytes);
-  LS_TRY(attachment.ReadWal(bytes, segment.start.offset_bytes));
+  const std::size_t count = size - segment.start.offset_bytes;
+  auto bytes = std::make_unique<std::byte[]>(count);
+  LS_TRY(attachment.ReadWal({bytes.get(), count}, segment.start.offset_bytes));
   WalScanner scanner(segment.header, segment.header.salts, segment.start, size, 0);
-  scanner.Feed(bytes);
+  scanner.Feed({bytes.get(), count});
   segment.end = scanner.commit_end();
   segment.commit_pages = scanner.commit_pages();
   segment.pages = scanner.TakePageMap();
