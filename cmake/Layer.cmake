@@ -33,6 +33,7 @@ function(litestream_layer)
                                                  GTest::gtest_main)
     target_compile_definitions(${L_NAME}_test PRIVATE
                                LITESTREAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-    gtest_discover_tests(${L_NAME}_test PROPERTIES LABELS "unit" DISCOVERY_MODE PRE_TEST)
+    gtest_discover_tests(${L_NAME}_test PROPERTIES LABELS "unit" ${LITESTREAM_TEST_ENVIRONMENT}
+                         DISCOVERY_MODE PRE_TEST)
   endif()
 endfunction()

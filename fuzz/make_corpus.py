@@ -68,6 +68,18 @@ def roundtrip(golden):
         yield bytes([number % 32]) + b"".join(bytes([number % 7, len(p)]) + p for p in pages)
 
 
+def merge(golden):
+    """What merge_fuzz.cc describes."""
+    for case in sorted(golden.glob("ltx-compact/*/expected.json")):
+        inputs = [
+            (case.parent / name).read_bytes() for name in json.loads(case.read_text())["inputs"]
+        ]
+        packed = b"".join(len(data).to_bytes(2, "big") + data for data in inputs)
+        if len(packed) < MAX_BYTES:
+            yield b"\x1e" + packed
+            yield b"\x01" + packed
+
+
 def config(golden):
     yield from files(golden, "config/*.yml")
 
@@ -84,6 +96,7 @@ SEEDS = {
     "ltx_decoder_fuzz": ltx,
     "ltx_random_access_fuzz": ltx,
     "ltx_roundtrip_fuzz": roundtrip,
+    "merge_fuzz": merge,
     "config_fuzz": config,
     "url_fuzz": urls,
 }

@@ -39,6 +39,9 @@ constexpr std::string_view kUsage =
     "\t-once\n"
     "\t    Replicate once and exit. This performs a single sync of all\n"
     "\t    databases and their replicas, then exits. Cannot be used with -exec.\n\n"
+    "\t-force-snapshot\n"
+    "\t    With -once, writes a snapshot of every database to its replicas after the\n"
+    "\t    sync. One that is there already is replaced.\n\n"
     "\t-log-level LEVEL\n"
     "\t    Sets the log level. Overrides the config file setting.\n"
     "\t    Valid values: trace, debug, info, warn, error\n\n"  //
@@ -69,6 +72,7 @@ struct Options {
   std::string exec;
   std::string log_level;
   bool once = false;
+  bool force_snapshot = false;
   bool restore = false;
 };
 
@@ -117,6 +121,9 @@ Result<Job> Prepare(Env& env, const Options& options, const FlagSet& flags, bool
     job.exec = options.exec.empty() ? job.config.exec : options.exec;
   }
   if (options.once && job.HasChild()) return Invalid("cannot specify -once flag with -exec");
+  if (options.force_snapshot && !options.once) {
+    return Invalid("cannot specify -force-snapshot flag without -once");
+  }
   if (!options.log_level.empty()) job.config.logging.level = options.log_level;
   for (auto& database : job.config.databases) {
     database.restore_if_db_not_exists |= options.restore;
@@ -209,9 +216,14 @@ Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
   const Context ctx(supervisor.stop());
   Result<void> once;
   if (options.once) {
-    once = store.SyncOnce(ctx, [&log](const Database& database) {
-      log.Info("syncing database", {{"path", database.path().string()}});
-    });
+    const auto say = [&log](std::string_view what) {
+      return [&log, what](const Database& database) {
+        log.Info(what, {{"path", database.path().string()}});
+      };
+    };
+    once = store.SyncOnce(ctx, {.force_snapshot = options.force_snapshot,
+                                .before_sync = say("syncing database"),
+                                .before_snapshot = say("taking snapshot")});
     if (once.ok()) log.Info("one-shot replication complete");
   } else {
     store.Start();
@@ -251,6 +263,7 @@ Result<int> RunReplicate(const Invocation& call) {
   if (!run) {
     flags.String("exec", &options.exec);
     flags.Bool("once", &options.once);
+    flags.Bool("force-snapshot", &options.force_snapshot);
   }
   if (LS_TRY(flags.Parse(call.arguments)) == ParseOutcome::kHelp) return 0;
   Job job = LS_TRY(Prepare(call.env, options, flags, run));

@@ -58,6 +58,21 @@ TEST(Config, Defaults) {
   EXPECT_TRUE(config.warnings.empty());
 }
 
+// R32: 0 does not switch the brake off that bounds the WAL; a negative number does.
+TEST(Config, R32TruncatePages) {
+  const struct {
+    const char* value;
+    std::int64_t want;
+  } cases[] = {{"0", 121359}, {"500", 500}, {"-1", -1}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.value);
+    const auto got = Parse(std::string("dbs:\n  - path: /db\n    truncate-page-n: ") + c.value +
+                           "\n    replica: {path: /r}\n");
+    ASSERT_TRUE(got.ok()) << got.error().message();
+    EXPECT_EQ(got.value().databases[0].truncate_pages, c.want);
+  }
+}
+
 TEST(Config, EverythingThatIsWrongIsSaidAtOnce) {
   const auto got = Parse(
       "l0-retention: abc\n"

@@ -83,8 +83,13 @@ Result<void> CheckIsDatabase(Env& env, const std::filesystem::path& path) {
 Result<std::unique_ptr<Attachment>> Attachment::Open(Env& env, const std::filesystem::path& path,
                                                      const std::string& vfs) {
   std::unique_ptr<Attachment> a(new Attachment(env));
-  LS_TRY(a->Begin(path, vfs));
-  return a;
+  auto begun = a->Begin(path, vfs);
+  if (begun.ok()) return a;
+  if (!begun.error().Is(ErrorCode::kDenied)) return std::move(begun).error();
+  return Error(ErrorCode::kDenied,
+               fmt::format("{} (replication needs to write the database's -wal and -shm, and the "
+                           "file at a checkpoint: run litestream as the user of the application)",
+                           begun.error().message()));
 }
 
 Attachment::~Attachment() {

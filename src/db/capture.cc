@@ -21,6 +21,16 @@ constexpr std::size_t kSumsPiece = 8192;
 constexpr std::uint64_t kMaxFilesToReplay = 64;
 // A batch with more changed pages than this replays its own file instead of remembering all sums.
 constexpr std::size_t kMaxRememberedSums = 1U << 20;
+// A file is left open for the next one only up to this size: that one holds it in memory, and
+// writes it again, perhaps under the write lock.
+constexpr std::uint64_t kMaxOpenBytes = 1U << 20;
+
+// A page of the file that another one takes in.
+struct TakenPage {
+  Pgno pgno;
+  std::uint64_t sum = 0;
+  std::vector<std::byte> block;
+};
 
 }  // namespace
 
@@ -34,6 +44,10 @@ struct Capture::Output {
   std::uint32_t old_pages = 0;  // Pages with an entry in the table.
   bool too_many_entries = false;
   bool build_table = false;  // The table is being built anew: no old entries.
+  // The newest file, whose place this one takes: its pages, up to the next that is not added yet.
+  bool takes_in_newest = false;
+  std::vector<TakenPage> taken;
+  std::size_t next_taken = 0;
 };
 
 Capture::Capture(Env& env, LocalLtx& local, PageSums& sums, std::filesystem::path note_path,
@@ -47,6 +61,7 @@ Capture::Capture(Env& env, LocalLtx& local, PageSums& sums, std::filesystem::pat
 
 Result<void> Capture::Load(const Context& ctx) {
   position_ = {};
+  newest_is_open_ = false;
   sums_valid_ = false;
   note_ = LS_TRY(ReadPositionNote(env_, note_path_));
   const auto range = local_.range();
@@ -106,6 +121,7 @@ Result<void> Capture::Replay(const Context& ctx, Txid txid) {
 }
 
 Result<void> Capture::NoteFiles(const Attachment& attachment) {
+  CloseNewest();
   database_ = attachment.database_identity();
   PositionNote note;
   note.txid = position_.txid;
@@ -133,6 +149,7 @@ LtxHeader Capture::NewHeader(std::uint32_t commit_pages) const {
 }
 
 Result<void> Capture::Begin(Output& out, LtxHeader header) {
+  if (out.takes_in_newest) header.txids = {position_.txid, position_.txid};
   // Room for the proof; Finish puts the right one in.
   header.SetProof(LtxProof{});
   out.header = header;
@@ -141,7 +158,39 @@ Result<void> Capture::Begin(Output& out, LtxHeader header) {
   return out.encoder->Begin(header);
 }
 
+void Capture::LeaveOpen(const Batch& batch) {
+  newest_is_open_ = batch.txid != Txid{} && batch.txid == position_.txid && batch.txid != Txid{1} &&
+                    batch.file_bytes <= kMaxOpenBytes && batch.page_count < position_.commit_pages;
+}
+
+Result<void> Capture::TakeInNewest(const Context& ctx, Output& out) {
+  const std::string name = local_.Path(position_.txid).string();
+  const auto source = LS_TRY(local_.OpenFile(position_.txid));
+  LtxDecoder decoder(*source);
+  LS_TRY(decoder.ReadHeader(ctx), "{}", name);
+  while (const auto page = LS_TRY(decoder.ReadPage(ctx), "{}", name)) {
+    out.taken.push_back({page->pgno, page->page_sum, {page->block.begin(), page->block.end()}});
+  }
+  LS_TRY(decoder.Finish(ctx), "{}", name);
+  out.takes_in_newest = true;
+  return {};
+}
+
+// The table knows these pages. One that comes again is newer.
+Result<void> Capture::AddTakenIn(Output& out, Pgno before) {
+  for (; out.next_taken < out.taken.size(); ++out.next_taken) {
+    const TakenPage& page = out.taken[out.next_taken];
+    if (page.pgno >= before) break;
+    LS_TRY(out.encoder->AddEncoded({page.pgno, page.sum, page.block}));
+  }
+  if (out.next_taken < out.taken.size() && out.taken[out.next_taken].pgno == before) {
+    ++out.next_taken;
+  }
+  return {};
+}
+
 Result<void> Capture::Add(Output& out, Pgno pgno, std::span<const std::byte> page) {
+  LS_TRY(AddTakenIn(out, pgno));
   const std::uint64_t sum = LS_TRY(out.encoder->AddPage(pgno, page));
   if (!out.build_table && pgno.value <= out.old_pages) {
     out.checksum.Toggle(LS_TRY(sums_.Get(pgno)));
@@ -170,8 +219,10 @@ Result<void> Capture::DropPages(Output& out, std::uint32_t from_pages, std::uint
 }
 
 Result<Batch> Capture::Finish(const Context& ctx, const Attachment& attachment, Output& out) {
+  LS_TRY(AddTakenIn(out, Pgno{out.header.commit_pages + 1}));
   LtxProof proof;
   proof.before = out.header.IsSnapshot() ? 0 : position_.after.value_or(0);
+  if (out.takes_in_newest) proof.before = newest_before_;
   proof.after = out.checksum.value();
   LS_TRY(out.encoder->Finish(proof));
   LS_TRY(out.staged->Patch(kLtxProofOffset, ProofBytes(proof)));
@@ -186,6 +237,8 @@ Result<Batch> Capture::Finish(const Context& ctx, const Attachment& attachment, 
   LS_TRY(out.staged->Commit());
   // From here on the file counts, whatever happens to the table.
   position_ = PositionFromHeader(out.header);
+  newest_is_open_ = false;
+  newest_before_ = proof.before;
   position_moved_ = false;
   sums_valid_ = false;
   auto set = out.too_many_entries ? Replay(ctx, batch.txid) : sums_.Set(out.entries);
@@ -240,6 +293,7 @@ Result<Batch> Capture::Incremental(const Context& ctx, Attachment& attachment, c
   SetPosition(header, segment.start.offset_bytes, view.salts, segment.end);
   out.old_pages = position_.commit_pages;
   out.checksum = DatabaseChecksum(position_.after.value_or(0));
+  if (newest_is_open_) LS_TRY(TakeInNewest(ctx, out));
   LS_TRY(Begin(out, header));
   LS_TRY(AddSegmentPages(ctx, out, attachment, view, segment));
   LS_TRY(DropPages(out, position_.commit_pages, segment.commit_pages));
@@ -384,6 +438,7 @@ Result<void> Capture::Rebase(Txid txid) {
   LS_TRY(local_.Clear());
   LS_TRY(sums_.Reset());
   sums_valid_ = false;
+  newest_is_open_ = false;
   position_ = {};
   position_.txid = txid;
   return {};
@@ -396,6 +451,7 @@ bool Capture::SumsAreBehind() const {
 }
 
 Result<void> Capture::FlushSums() {
+  CloseNewest();
   if (!sums_valid_ || !position_.after) return {};
   PageSumsHeader header;
   header.page_size = position_.page_size;

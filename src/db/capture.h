@@ -54,6 +54,8 @@ struct Batch {
 // 3. proof.before of file n is proof.after of file n-1; `after` is the checksum of exactly the
 // state
 //    that the file leads to.
+//    A file that was left open (LeaveOpen) is replaced by one that holds its pages and later ones;
+//    what it led to was never a state that anybody else could see.
 // 4. An incremental file is written only where the WAL is known to hold everything since the
 //    position (Examine, or an unbroken hold). Otherwise the difference to the page sums, or all.
 //
@@ -84,6 +86,12 @@ class Capture {
   // kCorruption if the view cannot follow the position: the hold was broken, nothing is proven.
   Result<Batch> Continue(const Context& ctx, Attachment& attachment, const WalView& view,
                          bool restart_allowed, std::uint64_t limit_bytes);
+  // The file just made is small, and the next incremental capture may take it in instead of making
+  // another: so a checkpoint with its seal costs each replica no upload of its own. Until then, or
+  // CloseNewest, no replica may have it. Notes and flushed page sums speak of it and close it.
+  void LeaveOpen(const Batch& batch);
+  void CloseNewest() { newest_is_open_ = false; }
+  bool newest_is_open() const { return newest_is_open_; }
   // The view shows nothing new.
   bool IsCaptured(const WalView& view) const;
   // All pages. The page sums are built anew.
@@ -114,6 +122,8 @@ class Capture {
   Result<Batch> Finish(const Context& ctx, const Attachment& attachment, Output& out);
   Result<void> AddSegmentPages(const Context& ctx, Output& out, Attachment& attachment,
                                const WalView& view, const WalSegment& segment);
+  Result<void> TakeInNewest(const Context& ctx, Output& out);
+  Result<void> AddTakenIn(Output& out, Pgno before);
   Result<void> DropPages(Output& out, std::uint32_t from_pages, std::uint32_t to_pages);
   Result<bool> RebuildSums(const Context& ctx, Attachment& attachment, const DatabaseImage& image);
   Result<void> Replay(const Context& ctx, Txid txid);
@@ -131,7 +141,9 @@ class Capture {
   std::optional<PositionNote> note_;
   FileIdentity database_;  // Of the attachment last captured from.
   bool sums_valid_ = false;
-  bool position_moved_ = false;  // The position is not the one in the newest file's header.
+  bool newest_is_open_ = false;
+  std::uint64_t newest_before_ = 0;  // The proof's `before` of the newest file.
+  bool position_moved_ = false;      // The position is not the one in the newest file's header.
 };
 
 }  // namespace litestream

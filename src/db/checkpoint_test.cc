@@ -167,7 +167,7 @@ TEST_F(CheckpointTest, TruncateOnlyAboveItsLimit) {
   ExpectRestores();
 }
 
-// Two leapfrogs around an application's checkpoint: frames that nobody captured must not be
+// R42: two leapfrogs around an application's checkpoint: frames that nobody captured must not be
 // backfilled and restarted over.
 TEST_F(CheckpointTest, ApplicationCheckpointsBetweenLeapfrogs) {
   SqliteApp app(Path());

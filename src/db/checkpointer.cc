@@ -53,6 +53,7 @@ Result<bool> Checkpointer::Seal(const Context& ctx, Attachment& attachment, Capt
   const bool is_short = tail <= kMaxTailFrames;
   if (!is_short) attachment.UnlockWrites();
   const Batch batch = LS_TRY(capture.Continue(ctx, attachment, view, restart_allowed, 0));
+  capture.LeaveOpen(batch);
   on_batch(batch);
   return is_short;
 }

@@ -4,15 +4,48 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <sqlite3.h>
 
+#include "base/endian.h"
+#include "format/wal.h"
 #include "tests/support/db_fixture.h"
+#include "tests/support/fault_env.h"
 
 namespace litestream {
 namespace {
 
 class ContinueTest : public DbFixture {
  protected:
+  // The WAL with the frames behind `from` that hold a leaf of the freelist above `old_pages` left
+  // out: what another writer than SQLite could have written.
+  static std::vector<std::byte> WithoutFreePages(const std::vector<std::byte>& wal,
+                                                 std::uint64_t from, std::uint32_t old_pages) {
+    const auto header = ParseWalHeader(std::span(wal).first(kWalHeaderSize));
+    EXPECT_TRUE(header.ok() && header.value());
+    const std::size_t frame_size = WalFrameSize(header.value()->page_size);
+    std::uint32_t trunk = 0;
+    for (std::size_t at = from; at < wal.size(); at += frame_size) {
+      if (LoadBe32(&wal[at]) == 1) trunk = LoadBe32(&wal[at + kWalFrameHeaderSize + 32]);
+    }
+    std::vector<std::byte> out(wal.begin(), wal.begin() + static_cast<std::ptrdiff_t>(from));
+    WalChecksum checksum = {LoadBe32(&wal[from - frame_size + 16]),
+                            LoadBe32(&wal[from - frame_size + 20])};
+    for (std::size_t at = from; at < wal.size(); at += frame_size) {
+      auto frame = std::vector(wal.begin() + static_cast<std::ptrdiff_t>(at),
+                               wal.begin() + static_cast<std::ptrdiff_t>(at + frame_size));
+      const std::uint32_t pgno = LoadBe32(&frame[0]);
+      if (pgno > old_pages && pgno != trunk && LoadBe32(&frame[4]) == 0) continue;
+      const bool big_endian = header.value()->big_endian_checksums;
+      const auto bytes = std::span<const std::byte>(frame);
+      checksum = ContinueWalChecksum(checksum, bytes.first(8), big_endian);
+      checksum = ContinueWalChecksum(checksum, bytes.subspan(kWalFrameHeaderSize), big_endian);
+      StoreBe32(&frame[16], checksum[0]);
+      StoreBe32(&frame[20], checksum[1]);
+      out.insert(out.end(), frame.begin(), frame.end());
+    }
+    return out;
+  }
   LtxHeader Newest() {
     LocalLtx local(Env::Real(), Meta(), {}, {});
     EXPECT_TRUE(local.Open().ok());
@@ -88,6 +121,65 @@ TEST_F(ContinueTest, D1bOverwrittenGenerationIsNoticed) {
   Write(app, 2);
   Sync();
   ExpectRestores();
+}
+
+// D5: one restart, and the new generation is so long that it covers the captured end and what was
+// behind it.
+TEST_F(ContinueTest, D5OverwrittenEndIsADoubt) {
+  SqliteApp app(Path());
+  CreateTable(app, 20);
+  Sync();
+  Stop();
+  app.Exec("UPDATE t SET x = 'not captured' WHERE id < 10");
+  app.Exec("PRAGMA wal_checkpoint(RESTART)");
+  const auto wal = std::filesystem::file_size(Wal());
+  while (std::filesystem::file_size(Wal()) == wal) {
+    app.Exec("UPDATE t SET x = randomblob(2000) WHERE id = 15");
+  }
+  Sync();
+  ExpectRestores();
+}
+
+// R9: a position at the front of an empty WAL, which has no frame that could prove anything.
+TEST_F(ContinueTest, R9PositionAtTheFrontOfAnEmptyWal) {
+  for (const bool away : {false, true}) {
+    for (const bool other_salts : {false, true}) {
+      SCOPED_TRACE(fmt::format("away {}, other salts {}", away, other_salts));
+      SqliteApp app(Path());
+      app.Exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, x BLOB)");
+      Write(app, 5);
+      app.Exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      Sync();
+      if (away) Stop();
+      if (other_salts) {
+        Write(app, 1);
+        app.TryExec("PRAGMA wal_checkpoint(TRUNCATE)");
+      }
+      Write(app, 1);
+      Sync();
+      ExpectRestores();
+      EXPECT_EQ(engine().Status().errors, 0U);
+      Stop();
+    }
+  }
+}
+
+// A clean stop, after which the application goes on as it likes.
+TEST_F(ContinueTest, CleanStopThenTheApplicationGoesOn) {
+  SqliteApp app(Path());
+  CreateTable(app, 20);
+  Run(std::chrono::minutes(1));
+  for (const char* checkpoint :
+       {"", "PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(RESTART)",
+        "PRAGMA wal_checkpoint(TRUNCATE)"}) {
+    SCOPED_TRACE(checkpoint);
+    Close();
+    Write(app, 3);
+    app.Exec(checkpoint);
+    Write(app, 1);
+    Run(std::chrono::minutes(1));
+    ExpectRestores();
+  }
 }
 
 TEST_F(ContinueTest, OneCleanRestartGoesOnAtTheFront) {
@@ -343,6 +435,111 @@ TEST_F(ContinueTest, StalePageSumsAreReplayed) {
   Write(app, 1);
   EXPECT_EQ(Sync(), Txid{7});
   ExpectRestores();
+}
+
+// R5: a transaction grows the database by pages that it does not write (free ones, which SQLite
+// never reads). The file holds them all the same, or no restore could lay it over the one before.
+TEST_F(ContinueTest, R5GrowthByPagesThatAreNotInTheWal) {
+  std::uint32_t old_pages = 0;
+  std::uint64_t captured = 0;
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 20);
+    Sync();
+    captured = static_cast<std::uint64_t>(Newest().wal_offset + Newest().wal_size);
+    Stop();
+    old_pages = static_cast<std::uint32_t>(app.Int("PRAGMA page_count"));
+    app.Exec("BEGIN");
+    Write(app, 40);
+    app.Exec("DELETE FROM t WHERE id > 20; COMMIT");
+    ASSERT_GT(app.Int("PRAGMA freelist_count"), 20);
+    sqlite3_db_config(app.db(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
+  std::filesystem::remove(Path().string() + "-shm");
+  const auto wal = ReadWholeFile(Wal());
+  WriteWholeFile(Wal(), WithoutFreePages(wal, captured, old_pages));
+  ASSERT_LT(std::filesystem::file_size(Wal()) + 20 * 4096, wal.size());
+  EXPECT_EQ(Sync(), Txid{2});
+  EXPECT_GT(Newest().wal_offset, 32);
+  ExpectRestores();
+  SqliteApp app(Path());
+  EXPECT_EQ(app.Text("PRAGMA integrity_check"), "ok");
+}
+
+// A process died while it staged a file: the rest is removed, and the TXID is used again.
+TEST_F(ContinueTest, UnfinishedFileIsRemoved) {
+  SqliteApp app(Path());
+  CreateTable(app, 20);
+  Sync();
+  Stop();
+  const auto left = Meta() / "ltx/0/0000000000000002-0000000000000002.ltx.tmp";
+  WriteWholeFile(left, std::vector<std::byte>(100));
+  Sync();
+  EXPECT_FALSE(std::filesystem::exists(left));
+  Write(app, 1);
+  EXPECT_EQ(Sync(), Txid{2});
+  ExpectRestores();
+}
+
+// R25: a call that is ended in the middle is no sign of a lost WAL.
+TEST_F(ContinueTest, R25CancelledIsNoDoubt) {
+  SqliteApp app(Path());
+  CreateTable(app, 20);
+  Write(app, 200);
+  Sync();
+  testing::FaultEnv files(Env::Real());
+  for (const bool attached : {true, false}) {
+    SCOPED_TRACE(attached);
+    if (!attached) {
+      Stop();
+      env_ = &files;
+    }
+    Write(app, 3);
+    std::stop_source stop;
+    stop.request_stop();
+    const Context ended(stop.get_token(), std::nullopt, clock_);
+    const auto synced = engine().SyncOnce(ended);
+    ASSERT_FALSE(synced.ok());
+    EXPECT_TRUE(synced.error().Is(ErrorCode::kCancelled)) << synced.error().message();
+    Sync();
+    EXPECT_GT(Newest().wal_offset, 32);  // An ordinary stretch, not all or a comparison.
+    ExpectRestores();
+  }
+  Stop();
+}
+
+// R18, R31: closing captures what is committed and lets everything go, also with a caller who waits
+// no longer, without a database, and twice.
+TEST_F(ContinueTest, R31CloseAlwaysLetsGo) {
+  SqliteApp app(Path());
+  CreateTable(app, 20);
+  Sync();
+  Write(app, 1);
+  std::stop_source stop;
+  stop.request_stop();
+  const Context ended(stop.get_token(), std::nullopt, clock_);
+  (void)engine().Close(ended, std::chrono::seconds(1)).ok();
+  EXPECT_EQ(engine().Status().txid, Txid{2});
+  EXPECT_EQ(engine().Status().state, DatabaseState::kClosed);
+  // Neither the read transaction nor the lock is held any more.
+  EXPECT_EQ(app.TryExec("PRAGMA wal_checkpoint(TRUNCATE)"), SQLITE_OK);
+  EXPECT_EQ(std::filesystem::file_size(Wal()), 0U);
+  EXPECT_TRUE(Env::Real().Lock(Meta() / "lock", {}).ok());
+  EXPECT_TRUE(engine().Close(ctx_, std::chrono::seconds(1)).ok());
+  Stop();
+  Sync();
+  ExpectRestores();
+}
+
+TEST_F(ContinueTest, R18CloseAfterTheDatabaseVanished) {
+  auto app = std::make_unique<SqliteApp>(Path());
+  CreateTable(*app, 20);
+  Run(std::chrono::minutes(1));
+  app.reset();
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(Path().string() + suffix);
+  }
+  Close();
 }
 
 TEST_F(ContinueTest, ASecondReplicatorIsKeptOut) {

@@ -20,8 +20,9 @@ constexpr std::chrono::milliseconds kBacklogTest{100};
 constexpr std::chrono::seconds kLongestBacklogTest{1};
 constexpr std::chrono::seconds kWaitForFile{1};
 constexpr std::chrono::minutes kMaxBackoff{5};
-// A full disk is probed more often: the WAL grows meanwhile, and somebody is making room.
-constexpr std::chrono::seconds kMaxDiskFullBackoff{15};
+// What somebody else may end at any moment is probed more often: a full disk, while the WAL grows
+// and room is made; another process that holds the database, whose end makes this one its heir.
+constexpr std::chrono::seconds kMaxProbeBackoff{15};
 constexpr std::chrono::seconds kLogInterval{30};
 constexpr int kSweepAfterDiskFull = 3;
 
@@ -107,10 +108,11 @@ Result<bool> Database::TryAttach(const Context& ctx) {
   if (!prepared.ok()) {
     const Error& error = prepared.error();
     if (!error.Is(ErrorCode::kDenied)) return std::move(prepared).error();
-    return Error(ErrorCode::kDenied,
-                 fmt::format("{} (litestream keeps its state there: let it write, or set meta-path "
-                             "to a directory where it may)",
-                             error.message()));
+    return Error(
+        ErrorCode::kDenied,
+        fmt::format("{} (litestream keeps its local state there: let it write, or set meta-path "
+                    "to a directory where it may)",
+                    error.message()));
   }
   attachment_ = LS_TRY(Attachment::Open(env_, options_.path, options_.sqlite_vfs));
   if (attachment_->switched_to_wal()) log_.Info("switched the database to WAL mode");
@@ -125,7 +127,8 @@ Result<bool> Database::TryAttach(const Context& ctx) {
 
 Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database) {
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
-  const FileOwner directories{.mode = parent.mode, .uid = parent.uid, .gid = parent.gid};
+  // With a meta-path elsewhere, the database's own directory may well be closed to writing.
+  const FileOwner directories{.mode = parent.mode | 0700, .uid = parent.uid, .gid = parent.gid};
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
   if (!meta_lock_) {
@@ -209,6 +212,7 @@ void Database::Detach() {
       log_.Warn("cannot save page sums, the next start may have to read the database",
                 {{"error", flushed.error().message()}});
     }
+    OfferWhatWasOpen(/*fresh=*/false);
   }
   attachment_.reset();
   capture_.reset();
@@ -241,7 +245,8 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
   if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
   const WalView view = LS_TRY(attachment_->Peek());
   // Also when a leapfrog was captured and could not land: until it does, no checkpoint runs.
-  if (!capture_->IsCaptured(view) || !capture_->IsCaptured(attachment_->held())) {
+  const bool fresh = !capture_->IsCaptured(view) || !capture_->IsCaptured(attachment_->held());
+  if (fresh) {
     const MonoTime now = Now();
     if (const auto later = Postponed(view, now)) return NextRun::At(*later);
     last_capture_ = now;
@@ -252,9 +257,11 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     const auto next = pace_.Next(now, /*event=*/true);
     if (!next.armed) return NextRun::At(std::min(now + next.wait, *Sleep().at));
   }
+  // Before a checkpoint leaves its seal open: this would close it.
+  LS_TRY(PruneLocal());
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
-  LS_TRY(PruneLocal());
+  OfferWhatWasOpen(fresh);
   ArmWatches();
   // Armed first, tested after: what came in between is seen now.
   const WalView armed = LS_TRY(attachment_->Peek());
@@ -310,6 +317,7 @@ NextRun Database::Sleep() {
   if (!wal_watch_ && options_.monitor_interval.count() > 0) {
     at = std::min(at, now + options_.monitor_interval);
   }
+  if (capture_->newest_is_open()) at = std::min(at, last_capture_ + options_.monitor_interval);
   if (const auto due = checkpointer_.NextDue(attachment_->held())) at = std::min(at, *due);
   if (capture_->sums_valid()) at = std::min(at, scrubber_.NextDue(now));
   return NextRun::At(at);
@@ -489,8 +497,21 @@ void Database::OnBatch(const Batch& batch) {
 }
 
 void Database::OfferFiles() {
-  const LocalFiles files{.range = local_->range(), .last_full = last_full_, .chain = attach_count_};
+  LocalFiles files{.range = local_->range(), .last_full = last_full_, .chain = attach_count_};
+  if (files.range && capture_->newest_is_open()) {
+    files.range->max = Txid{files.range->max.value - 1};
+    if (files.range->max < files.range->min) files.range.reset();
+  }
+  offered_ = files.range ? files.range->max : Txid{};
   for (auto& uploader : uploaders_) uploader->Offer(files);
+}
+
+// The seal of a checkpoint waits for the next capture to take it in, and goes by itself if there
+// was none when it was due.
+void Database::OfferWhatWasOpen(bool fresh) {
+  if (!fresh && Now() >= last_capture_ + options_.monitor_interval) capture_->CloseNewest();
+  if (capture_->newest_is_open() || !local_->range()) return;
+  if (offered_ < local_->range()->max) OfferFiles();
 }
 
 NextRun Database::NoteFailure(const Error& error) {
@@ -498,7 +519,8 @@ NextRun Database::NoteFailure(const Error& error) {
   const auto first =
       std::max<std::chrono::nanoseconds>(options_.monitor_interval, std::chrono::milliseconds(100));
   const bool disk_full = error.Is(ErrorCode::kNoSpace);
-  const std::chrono::nanoseconds most = disk_full ? kMaxDiskFullBackoff : kMaxBackoff;
+  const std::chrono::nanoseconds most =
+      disk_full || error.Is(ErrorCode::kUnavailable) ? kMaxProbeBackoff : kMaxBackoff;
   backoff_ = failures_ == 1 ? first : std::min(backoff_ * 2, std::max(first, most));
   {
     MutexLock lock(mu_);
@@ -565,6 +587,25 @@ Result<void> Database::SyncOnce(const Context& ctx) {
   return {};
 }
 
+Result<void> Database::SnapshotOnce(const Context& ctx) {
+  for (auto& uploader : uploaders_) {
+    const std::string name = uploader->Status().name;
+    auto made = uploader->ForceSnapshot(ctx);
+    if (made.ok()) continue;
+    const bool files_will_not_do = made.error().Is(ErrorCode::kNotFound) ||
+                                   made.error().Is(ErrorCode::kCorruption) ||
+                                   made.error().Is(ErrorCode::kUnsupported);
+    if (!files_will_not_do) return std::move(made).error().Wrap("replica " + name);
+    log_.Warn("cannot make a snapshot of the files of the replica, reading the database",
+              {{"replica", name}, {"error", made.error().message()}});
+    full_wanted_ = true;
+    LS_TRY(HandleRequests(ctx));
+    LS_TRY(DrainOne(ctx, *uploader, std::chrono::nanoseconds(0)), "replica {}", name);
+    LS_TRY(uploader->ForceSnapshot(ctx), "replica {}", name);
+  }
+  return {};
+}
+
 // Uploads what is there. A replica may ask for more (a full file above what it holds), so a few
 // rounds.
 Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader,
@@ -596,6 +637,10 @@ Result<void> Database::Close(const Context& ctx, std::chrono::nanoseconds retry_
       auto view = attachment_->Peek();
       if (view.ok() && !capture_->IsCaptured(view.value())) keep(CaptureNew(local_ctx));
     }
+  }
+  if (attachment_) {
+    capture_->CloseNewest();
+    OfferWhatWasOpen(/*fresh=*/false);
   }
   for (auto& uploader : uploaders_) keep(DrainOne(ctx, *uploader, retry_interval));
   uploaders_.clear();

@@ -84,6 +84,9 @@ class Database : private UploaderHost {
   // One capture of everything committed so far and one upload to all replicas, in the caller's
   // thread; for use without Start (`-once`). kNotFound if there is no database.
   Result<void> SyncOnce(const Context& ctx);
+  // After SyncOnce: writes a snapshot of what was synced to every replica, from the files that
+  // there are; from the database if they will not do.
+  Result<void> SnapshotOnce(const Context& ctx);
   // Captures what is committed, uploads until `ctx` ends (trying again every `retry_interval`),
   // lets go of the database. The first error; the database is closed all the same.
   Result<void> Close(const Context& ctx, std::chrono::nanoseconds retry_interval);
@@ -110,6 +113,7 @@ class Database : private UploaderHost {
   void Wake();
   void OnBatch(const Batch& batch);
   void OfferFiles();
+  void OfferWhatWasOpen(bool fresh);
   Result<bool> CommitUnderWay(const WalView& view);
   NextRun Sleep();
   std::optional<MonoTime> Postponed(const WalView& view, MonoTime now) const;
@@ -143,6 +147,7 @@ class Database : private UploaderHost {
   Scrubber scrubber_;
   Txid last_full_;
   std::uint64_t attach_count_ = 0;
+  Txid offered_;  // Up to here the uploaders may have the local files.
   MonoTime last_capture_;
   MonoTime next_prune_;
   MonoTime slow_tick_;

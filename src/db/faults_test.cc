@@ -70,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(Codes, EveryCallFailsTest,
                          ::testing::Values(Case{"disk full", ErrorCode::kNoSpace},
                                            Case{"input/output error", ErrorCode::kIo}));
 
-// The power fails at the n-th call; what was not synced is lost, in part or whole. Every
+// R23: the power fails at the n-th call; what was not synced is lost, in part or whole. Every
 // transaction that the replica held then still restores to what it was, and the newest state is the
 // database's.
 TEST_F(FaultsTest, PowerFailsAtEveryCall) {

@@ -77,7 +77,7 @@ Result<FileStat> LocalLtx::Stat(Txid txid) {
 }
 
 Result<std::unique_ptr<LocalLtx::Staged>> LocalLtx::Stage(Txid txid) {
-  if (range_ && txid != range_->max.Next()) {
+  if (range_ && txid != range_->max && txid != range_->max.Next()) {
     return Error(ErrorCode::kInternal,
                  fmt::format("stage TXID {} behind {}", FormatTxid(txid), FormatTxid(range_->max)));
   }

@@ -58,7 +58,8 @@ class LocalLtx {
     FileSink sink_;
     bool committed_ = false;
   };
-  // `txid` must be the one after the newest (any, if there is none).
+  // `txid` must be the one after the newest (any, if there is none), or the newest itself: then the
+  // staged file takes its place.
   Result<std::unique_ptr<Staged>> Stage(Txid txid);
 
   // Removes the files before `keep_from`; the newest always stays.

@@ -20,16 +20,12 @@ using std::chrono::seconds;
 
 class SituationTest : public DbFixture {
  protected:
-  SituationTest() { log_ = recorded_.logger(); }
+  SituationTest() {
+    log_ = recorded_.logger();
+    row_bytes_ = 1500;
+  }
 
-  void Create(SqliteApp& app) {
-    app.Exec("PRAGMA wal_autocheckpoint = 0");
-    app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
-    Write(app, 5);
-  }
-  void Write(SqliteApp& app, int rows) {
-    for (int i = 0; i < rows; ++i) app.Exec("INSERT INTO t (x) VALUES (randomblob(1500))");
-  }
+  void Create(SqliteApp& app) { CreateTable(app, 5); }
   void RemoveDatabase() {
     for (const char* suffix : {"", "-wal", "-shm"}) {
       std::filesystem::remove(Path().string() + suffix);

@@ -47,16 +47,18 @@ void Store::Start() {
   for (const auto& database : databases_) database->Start();
 }
 
-Result<void> Store::SyncOnce(const Context& ctx,
-                             const std::function<void(const Database&)>& before_each) {
+Result<void> Store::SyncOnce(const Context& ctx, const OnceOptions& options) {
   std::vector<std::shared_ptr<Database>> databases;
   {
     MutexLock lock(mu_);
     databases = databases_;
   }
   for (const auto& database : databases) {
-    before_each(*database);
+    options.before_sync(*database);
     LS_TRY(database->SyncOnce(ctx), "sync database {}", database->path().string());
+    if (!options.force_snapshot) continue;
+    options.before_snapshot(*database);
+    LS_TRY(database->SnapshotOnce(ctx), "snapshot {}", database->path().string());
   }
   return {};
 }

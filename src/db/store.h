@@ -21,6 +21,13 @@ struct StoreOptions {
   std::chrono::nanoseconds shutdown_sync_interval = std::chrono::milliseconds(500);
 };
 
+// What `-once` does beside capturing and uploading. Told before each step, for the log.
+struct OnceOptions {
+  bool force_snapshot = false;
+  std::function<void(const Database&)> before_sync;
+  std::function<void(const Database&)> before_snapshot;
+};
+
 // The set of databases that one process replicates. Safe for concurrent calls.
 class Store {
  public:
@@ -33,9 +40,9 @@ class Store {
   Result<void> Add(const DatabaseOptions& options);
   // Begins to replicate all.
   void Start();
-  // One capture and one upload of each database, in order; without Start. The first error stops it.
-  Result<void> SyncOnce(const Context& ctx,
-                        const std::function<void(const Database&)>& before_each);
+  // One capture and one upload of each database (and a snapshot), in order; without Start. The
+  // first error stops it.
+  Result<void> SyncOnce(const Context& ctx, const OnceOptions& options);
   // Captures the last commits and uploads them within the shutdown timeout, for all databases side
   // by side. A stop of `hurry` (a second signal) skips the waiting. Errors are logged; the first is
   // returned.

@@ -10,9 +10,10 @@
 #include "base/endian.h"
 #include "base/file_stream.h"
 #include "base/try.h"
-#include "db/snapshot_source.h"
+#include "db/force_snapshot.h"
 #include "format/ltx.h"
 #include "format/names.h"
+#include "replica/merge.h"
 #include "replica/plan.h"
 
 namespace litestream {
@@ -23,6 +24,7 @@ constexpr std::chrono::seconds kLogInterval{30};
 // While there is something to upload, the replica is listed anew this often: somebody may have
 // removed files that ours build on.
 constexpr std::chrono::hours kListingInterval{6};
+constexpr std::size_t kCompareReadBytes = std::size_t{256} << 10;
 
 // End of the run 1..n that the files of all levels cover without a hole.
 Txid ContiguousEnd(const ReplicaListing& listing) {
@@ -37,6 +39,11 @@ Txid ContiguousEnd(const ReplicaListing& listing) {
     end = std::max(end, range.max);
   }
   return end;
+}
+
+// A local file that is gone or damaged.
+bool IsUnusable(const Error& error) {
+  return error.Is(ErrorCode::kNotFound) || error.Is(ErrorCode::kCorruption);
 }
 
 Result<std::uint64_t> TrailingChecksum(const Context& ctx, ByteSource& source) {
@@ -166,14 +173,12 @@ Result<bool> Uploader::Pass(const Context& ctx) {
     MutexLock lock(mu_);
     status_.state = ReplicaState::kSyncing;
   }
-  int count = 0;
-  while (*position_ < files.range->max) {
+  for (int count = 0; *position_ < files.range->max; ++count) {
     LS_TRY(ctx.Check());
-    if (options_.max_files_per_pass > 0 && count++ == options_.max_files_per_pass) return false;
+    if (options_.max_files_per_pass > 0 && count == options_.max_files_per_pass) return false;
     if (Wanted().chain != chain_) return false;
-    const Txid next = position_->Next();
-    if (next >= files.range->min) {
-      LS_TRY(UploadFile(ctx, next, files.last_full));
+    if (position_->Next() >= files.range->min) {
+      LS_TRY(UploadNext(ctx, files));
     } else if (files.last_full >= files.range->min) {
       LS_TRY(UploadSnapshot(ctx, files.last_full));
     } else {
@@ -227,6 +232,10 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
     log_.Warn("replica has a gap, filling it",
               {{"after", FormatTxid(end)}, {"newest", FormatTxid(newest)}});
   }
+  behind_gap_.clear();
+  for (const FileInfo& file : listing.levels[kLevel0.value]) {
+    if (file.id.txids.min > end) behind_gap_.push_back(file.id.txids);
+  }
   page_size_ = 0;
   if (end != Txid{} && !base_damaged_) {
     auto page_size = PageSizeAt(ctx, listing, end);
@@ -258,7 +267,7 @@ Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaList
 
 // Unset if the local file is not there, damaged, or has none.
 std::optional<LtxProof> Uploader::LocalProof(Txid txid) {
-  const auto header = LocalHeader(txid);
+  const auto header = ReadLocalHeader(env_, host_.LocalPath(txid));
   return header.ok() ? header.value().Proof() : std::nullopt;
 }
 
@@ -337,66 +346,99 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
   return false;
 }
 
-Result<void> Uploader::UploadFile(const Context& ctx, Txid txid, Txid last_full) {
-  auto local = LocalHeader(txid);
-  if (!local.ok() &&
-      (local.error().Is(ErrorCode::kNotFound) || local.error().Is(ErrorCode::kCorruption))) {
-    // Somebody removed or damaged it (R19). A full file behind it makes it unnecessary.
-    if (last_full > txid) return UploadSnapshot(ctx, last_full);
-    host_.RequestFull();
-  }
-  const LtxHeader header = LS_TRY(std::move(local));
-  // Files of two page sizes cannot be laid over each other. The first of the new size holds every
-  // page; it goes up as a snapshot.
-  const bool new_page_size = page_size_ != 0 && header.page_size != page_size_;
-  page_size_ = header.page_size;
-  if (new_page_size) return UploadSnapshot(ctx, txid);
-  return Store(ctx, {kLevel0, {txid, txid}}, txid, /*as_snapshot=*/false);
+// What goes up next, when local files up to `last` wait.
+Result<UploadGroup> Uploader::NextGroup(Txid last) {
+  std::erase_if(behind_gap_, [this](const TxidRange& r) { return r.max <= *position_; });
+  const Txid next = position_->Next();
+  const bool gap_ends = !behind_gap_.empty() && behind_gap_.front().min == next;
+  if (!behind_gap_.empty()) last = std::min(last, behind_gap_.front().min);
+  auto group = NextUploadGroup(
+      env_, [this](Txid txid) { return host_.LocalPath(txid); }, next, last);
+  // It is there, and is compared with what we would make.
+  if (group.ok() && gap_ends) group.value().txids = behind_gap_.front();
+  return group;
 }
 
-Result<LtxHeader> Uploader::LocalHeader(Txid txid) {
-  const auto path = host_.LocalPath(txid);
-  const auto file = LS_TRY(env_.Open(path, {}));
-  std::array<std::byte, kLtxHeaderSize> bytes = {};
-  const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
-  return LS_TRY(ParseLtxHeader(std::span(bytes).first(got)), "{}", path.string());
+Result<void> Uploader::UploadNext(const Context& ctx, const LocalFiles& files) {
+  const Txid next = position_->Next();
+  auto group = NextGroup(files.range->max);
+  auto uploaded =
+      group.ok() ? UploadLocal(ctx, group.value()) : Result<void>(std::move(group).error());
+  if (uploaded.ok() || !IsUnusable(uploaded.error())) return uploaded;
+  // Somebody removed or damaged a local file (R19). A full one behind it makes it unnecessary.
+  if (files.last_full > next) {
+    auto snapshot = UploadSnapshot(ctx, files.last_full);
+    if (snapshot.ok() || !IsUnusable(snapshot.error())) return snapshot;
+  }
+  host_.RequestFull();
+  return uploaded;
+}
+
+Result<void> Uploader::UploadLocal(const Context& ctx, const UploadGroup& group) {
+  // Files of two page sizes cannot be laid over each other. The first of the new size holds every
+  // page; it goes up as a snapshot.
+  const bool new_page_size = page_size_ != 0 && group.page_size != page_size_;
+  page_size_ = group.page_size;
+  if (new_page_size) return UploadSnapshot(ctx, group.txids.min);
+  return Store(ctx, {kLevel0, group.txids}, group.txids);
 }
 
 Result<void> Uploader::UploadSnapshot(const Context& ctx, Txid txid) {
-  return Store(ctx, {kSnapshotLevel, {Txid{1}, txid}}, txid, /*as_snapshot=*/true);
+  return Store(ctx, {kSnapshotLevel, {Txid{1}, txid}}, {txid, txid});
 }
 
-Result<void> Uploader::Store(const Context& ctx, const FileId& id, Txid local, bool as_snapshot) {
-  auto file = LS_TRY(env_.Open(host_.LocalPath(local), {}));
-  const std::uint64_t size = LS_TRY(file->Stat()).size_bytes;
-  std::array<std::byte, kLtxHeaderSize> bytes = {};
-  const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
-  const LtxHeader header =
-      LS_TRY(ParseLtxHeader(std::span(bytes).first(got)), "{}", host_.LocalPath(local).string());
-  WriteOptions options{.created_at = header.Timestamp(), .if_absent = true};
-  auto body = MakeFileSource(std::move(file));
-  if (as_snapshot) {
-    body = MakeSnapshotSource(std::move(body));
-  } else {
-    options.size_bytes = size;
+// What an object is made of: one local file as it is, or the merge of some.
+struct Uploader::Body {
+  std::unique_ptr<ByteSource> source;
+  LtxMerge* merge = nullptr;                // The source, if it is one.
+  std::optional<std::uint64_t> size_bytes;  // Unless it is a merge.
+  WallTime created_at;
+};
+
+Result<Uploader::Body> Uploader::OpenBody(const Context& ctx, const FileId& id,
+                                          const TxidRange& local) {
+  Body body;
+  if (id.txids == local && local.min == local.max) {
+    const auto path = host_.LocalPath(local.min);
+    body.created_at = LS_TRY(ReadLocalHeader(env_, path)).Timestamp();
+    auto file = LS_TRY(env_.Open(path, {}));
+    body.size_bytes = LS_TRY(file->Stat()).size_bytes;
+    body.source = MakeFileSource(std::move(file));
+    return body;
   }
-  auto written = options_.client->Write(ctx, id, *body, options);
-  if (written.ok()) return NoteProgress(id.txids.max, written.value());
-  if (!written.error().Is(ErrorCode::kAlreadyExists) || as_snapshot) {
-    return std::move(written).error().Wrap(fmt::format("upload {}", FormatLtxFilename(id.txids)));
+  std::vector<MergeInput> inputs;
+  for (Txid txid = local.min; txid <= local.max; txid = txid.Next()) {
+    inputs.push_back(LS_TRY(MergeInputFrom(env_, host_.LocalPath(txid), {txid, txid})));
+  }
+  auto merge =
+      LS_TRY(LtxMerge::Open(ctx, std::move(inputs), {.as_snapshot = id.level == kSnapshotLevel}));
+  body.created_at = merge->header().Timestamp();
+  body.merge = merge.get();
+  body.source = std::move(merge);
+  return body;
+}
+
+// Makes object `id` of the local files.
+Result<void> Uploader::Store(const Context& ctx, const FileId& id, const TxidRange& local) {
+  const std::string name = FormatLtxFilename(id.txids);
+  const Body body = LS_TRY(OpenBody(ctx, id, local), "upload {}", name);
+  const WriteOptions options{
+      .created_at = body.created_at, .size_bytes = body.size_bytes, .if_absent = true};
+  auto written = options_.client->Write(ctx, id, *body.source, options);
+  if (written.ok()) {
+    NoteProgress(written.value());
+    return {};
+  }
+  if (!written.error().Is(ErrorCode::kAlreadyExists)) {
+    return std::move(written).error().Wrap("upload " + name);
   }
   // There is one already: ours, if an earlier answer was lost.
-  const auto local_tail =
-      MakeFileSource(LS_TRY(env_.Open(host_.LocalPath(local), {})), size - kLtxTrailerSize);
-  const auto remote_tail =
-      LS_TRY(options_.client->Open(ctx, id, {.offset_bytes = size - kLtxTrailerSize}));
-  const std::uint64_t ours = LS_TRY(TrailingChecksum(ctx, *local_tail));
-  auto theirs = TrailingChecksum(ctx, *remote_tail);
-  if (!theirs.ok() || theirs.value() != ours) {
+  if (!LS_TRY(IsOurObject(ctx, id, local))) {
     return Error(ErrorCode::kAlreadyExists, SomebodyElse(id.txids.max));
   }
-  return NoteProgress(id.txids.max,
-                      {.id = id, .size_bytes = size, .created_at = header.Timestamp()});
+  NoteProgress(
+      {.id = id, .size_bytes = body.size_bytes.value_or(0), .created_at = body.created_at});
+  return {};
 }
 
 std::string Uploader::SomebodyElse(Txid txid) const {
@@ -406,12 +448,42 @@ std::string Uploader::SomebodyElse(Txid txid) const {
       options_.client->Describe(), FormatTxid(txid));
 }
 
-Result<void> Uploader::NoteProgress(Txid txid, const FileInfo& info) {
-  position_ = txid;
+// Whether the object is, by size and file checksum, what we would make.
+Result<bool> Uploader::IsOurObject(const Context& ctx, const FileId& id, const TxidRange& local) {
+  const Body body = LS_TRY(OpenBody(ctx, id, local));
+  std::vector<std::byte> piece(kCompareReadBytes);
+  std::uint64_t size = 0;
+  std::uint64_t ours = 0;
+  if (body.merge != nullptr) {
+    while (LS_TRY(body.source->Read(ctx, piece)) > 0) continue;
+    size = body.merge->size_bytes();
+    ours = body.merge->trailer().file_checksum;
+  } else {
+    size = *body.size_bytes;
+    const auto tail =
+        MakeFileSource(LS_TRY(env_.Open(host_.LocalPath(local.min), {})), size - kLtxTrailerSize);
+    ours = LS_TRY(TrailingChecksum(ctx, *tail));
+  }
+  const auto remote =
+      LS_TRY(options_.client->Open(ctx, id, {.offset_bytes = size - kLtxTrailerSize}));
+  const auto theirs = TrailingChecksum(ctx, *remote);
+  return theirs.ok() && theirs.value() == ours;
+}
+
+void Uploader::NoteProgress(const FileInfo& info) {
+  position_ = info.id.txids.max;
   has_written_ = true;
   {
     MutexLock lock(mu_);
-    status_.txid = txid;
+    status_.txid = *position_;
+  }
+  NoteUploaded(info);
+  host_.OnUploaded(*position_);
+}
+
+void Uploader::NoteUploaded(const FileInfo& info) {
+  {
+    MutexLock lock(mu_);
     ++status_.uploaded_files;
     status_.uploaded_bytes += info.size_bytes;
   }
@@ -419,7 +491,16 @@ Result<void> Uploader::NoteProgress(Txid txid, const FileInfo& info) {
                                   {"minTXID", FormatTxid(info.id.txids.min)},
                                   {"maxTXID", FormatTxid(info.id.txids.max)},
                                   {"size", info.size_bytes}});
-  host_.OnUploaded(txid);
+}
+
+Result<void> Uploader::ForceSnapshot(const Context& ctx) {
+  const LocalFiles files = Wanted();
+  if (files.range && (!position_ || *position_ < files.range->max)) {
+    return Error(ErrorCode::kUnavailable, "the replica is not level with the database");
+  }
+  const FileInfo info = LS_TRY(litestream::ForceSnapshot(
+      ctx, env_, *options_.client, files, [this](Txid txid) { return host_.LocalPath(txid); }));
+  NoteUploaded(info);
   return {};
 }
 

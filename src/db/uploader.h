@@ -7,12 +7,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/env.h"
 #include "base/log.h"
 #include "base/scheduler.h"
 #include "base/sync.h"
-#include "format/ltx.h"
+#include "db/upload_group.h"
 #include "litestream/replica_client.h"
 #include "litestream/types.h"
 #include "replica/plan.h"
@@ -24,15 +25,6 @@ struct ReplicaOptions {
   std::string name;                       // For people; the client's type if empty.
   std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
   int max_files_per_pass = 256;  // 0: no limit.
-};
-
-// What capture has made and a replica may need.
-struct LocalFiles {
-  std::optional<TxidRange> range;  // Contiguous.
-  Txid last_full;                  // Newest file that holds every page; 0: none known.
-  // Changes when the files may be of another chain than before: what is known of the replica has to
-  // be proven against them anew (D2).
-  std::uint64_t chain = 0;
 };
 
 enum class ReplicaState : unsigned char {
@@ -73,13 +65,15 @@ class UploaderHost {
 //
 // Invariants:
 // 1. Files are uploaded in the order of their TXIDs, each only when the one before is confirmed. So
-// what
-//    a reader of the replica sees is always a prefix.
+//    what a reader of the replica sees is always a prefix.
 // 2. The position is the end of the contiguous run over all levels (D11). It is learnt by listing,
 //    once, and after that from our own confirmed writes; any surprise makes it unknown again.
 // 3. Nothing is overwritten with other content: writes are put-if-absent, and an object that is
-//    there counts as ours only if its file checksum is.
-// 4. No lock is held while the replica is talked to (D21).
+//    there counts as ours only if its file checksum is. (Merging the same files again gives the
+//    same file.)
+// 4. Objects of level 0 do not overlap: what waits goes up from behind the position, merged into
+//    few files (db/upload_group.h), and after a lost answer the position is learnt anew.
+// 5. No lock is held while the replica is talked to (D21).
 class Uploader {
  public:
   Uploader(Env& env, Scheduler& scheduler, UploaderHost& host, const ReplicaOptions& options,
@@ -92,6 +86,8 @@ class Uploader {
   // Uploads everything that is offered, in the caller's thread, trying again until `ctx` ends.
   // Stops the task for good.
   Result<void> Drain(const Context& ctx, std::chrono::nanoseconds retry_interval);
+  // Writes a snapshot of what is offered and uploaded (db/force_snapshot.h). No task runs.
+  Result<void> ForceSnapshot(const Context& ctx);
   ReplicaStatus Status() const;
 
  private:
@@ -105,11 +101,16 @@ class Uploader {
   std::optional<LtxProof> LocalProof(Txid txid);
   void NoteDamage(const Error& error);
   Result<std::uint32_t> PageSizeAt(const Context& ctx, const ReplicaListing& listing, Txid txid);
-  Result<LtxHeader> LocalHeader(Txid txid);
-  Result<void> UploadFile(const Context& ctx, Txid txid, Txid last_full);
+  Result<UploadGroup> NextGroup(Txid last);
+  Result<void> UploadNext(const Context& ctx, const LocalFiles& files);
+  Result<void> UploadLocal(const Context& ctx, const UploadGroup& group);
   Result<void> UploadSnapshot(const Context& ctx, Txid txid);
-  Result<void> Store(const Context& ctx, const FileId& id, Txid local, bool as_snapshot);
-  Result<void> NoteProgress(Txid txid, const FileInfo& info);
+  Result<void> Store(const Context& ctx, const FileId& id, const TxidRange& local);
+  struct Body;
+  Result<Body> OpenBody(const Context& ctx, const FileId& id, const TxidRange& local);
+  Result<bool> IsOurObject(const Context& ctx, const FileId& id, const TxidRange& local);
+  void NoteProgress(const FileInfo& info);
+  void NoteUploaded(const FileInfo& info);
   std::string SomebodyElse(Txid txid) const;
   void NoteFailure(const Error& error);
   LocalFiles Wanted() const;
@@ -126,6 +127,8 @@ class Uploader {
   std::optional<Txid> position_;
   std::uint32_t page_size_ = 0;  // At position_; 0: unknown.
   std::uint64_t chain_ = 0;      // That position_ belongs to.
+  // Level-0 objects behind a gap after position_, ascending.
+  std::vector<TxidRange> behind_gap_;
   MonoTime last_pass_;
   MonoTime last_listing_;
   bool has_written_ = false;              // Of this chain: the replica holds files of ours.

@@ -4,8 +4,11 @@
 
 #include <fmt/format.h>
 
+#include "db/upload_group.h"
 #include "format/names.h"
+#include "replica/verify.h"
 #include "storage/memory_client.h"
+#include "tests/support/byte_streams.h"
 #include "tests/support/db_fixture.h"
 
 namespace litestream {
@@ -31,6 +34,37 @@ class UploaderTest : public DbFixture {
   void Delete(const FileId& id) {
     const auto client = MakeMemoryClient(store_);
     EXPECT_TRUE(client->Delete(ctx_, std::span(&id, 1)).ok());
+  }
+  // Level 0 as "1 2-4 5".
+  static std::string Level0(const MemoryStore& store) {
+    const auto files = MakeMemoryClient(store)->List(Context::Background(), kLevel0, {});
+    std::string text;
+    for (const FileInfo& file : files.value()) {
+      const auto [min, max] = file.id.txids;
+      text += fmt::format("{}{}", text.empty() ? "" : " ", min.value);
+      if (max != min) text += fmt::format("-{}", max.value);
+    }
+    return text;
+  }
+  std::string Level0() const { return Level0(store_); }
+  void ExpectProven() {
+    const auto report = VerifyReplica(ctx_, *MakeMemoryClient(store_), {});
+    ASSERT_TRUE(report.ok());
+    EXPECT_TRUE(report.value().proven);
+    for (const auto& problem : report.value().problems) ADD_FAILURE() << problem.what;
+  }
+  // One more local file, which does not reach the replica.
+  void CaptureOnly(SqliteApp& app) {
+    Write(app, 1);
+    EXPECT_FALSE(engine().SyncOnce(ctx_).ok());
+  }
+  // A replica that is away while so many files are made, and then comes back.
+  void Backlog(SqliteApp& app, int files) {
+    FailEverything();
+    for (int i = 0; i < files - 1; ++i) CaptureOnly(app);
+    store_.SetFaults(nullptr);
+    Write(app, 1);
+    Sync();
   }
   void FailEverything() {
     store_.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
@@ -86,6 +120,219 @@ TEST_F(UploaderTest, LostAnswersAreRecognised) {
   ExpectRestores();
 }
 
+// --- What waits goes up in few files. ---
+
+// A replica that was away gets the backlog merged, and the newest file by itself.
+TEST_F(UploaderTest, BacklogIsMerged) {
+  SqliteApp app(Path());
+  Create(app);
+  Sync();
+  Backlog(app, 11);
+  EXPECT_EQ(Level0(), "1 2-11 12");
+  ExpectRestores();
+  ExpectProven();
+  // The last of them can be restored, and what is inside of them not.
+  EXPECT_FALSE(Restored(Txid{11}).empty());
+  const auto listing = ListReplica(ctx_, *MakeMemoryClient(store_), false);
+  EXPECT_FALSE(PlanRestore(listing.value(), {.txid = Txid{5}, .before = {}}).ok());
+  Write(app, 1);
+  Sync();
+  EXPECT_EQ(Level0(), "1 2-11 12 13");
+}
+
+// From nothing: the first file holds everything and stays by itself.
+TEST_F(UploaderTest, BacklogFromTheStart) {
+  SqliteApp app(Path());
+  Create(app);
+  Backlog(app, 5);
+  EXPECT_EQ(Level0(), "1 2-4 5");
+  ExpectRestores();
+  ExpectProven();
+}
+
+TEST_F(UploaderTest, FilesAPassAreLimited) {
+  SqliteApp app(Path());
+  Create(app);
+  DatabaseOptions options = Options();
+  options.replicas[0].max_files_per_pass = 1;
+  engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+  Backlog(app, 5);
+  EXPECT_EQ(Level0(), "1 2-4 5");
+}
+
+// The answer of a merged upload is lost, or the process dies right after it: what comes next begins
+// behind it.
+TEST_F(UploaderTest, MergedUploadIsNotRepeated) {
+  for (const bool dies : {false, true}) {
+    SCOPED_TRACE(dies);
+    ASSERT_TRUE(MakeMemoryClient(store_)->DeleteAll(ctx_).ok());
+    for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
+      std::filesystem::remove_all(entry.path());
+    }
+    SqliteApp app(Path());
+    Create(app);
+    Sync();
+    FailEverything();
+    for (int i = 0; i < 4; ++i) CaptureOnly(app);
+    store_.SetFaults([](StorageCall call, const FileId& id) {
+      return call == StorageCall::kWrite && id.txids == TxidRange{Txid{2}, Txid{5}}
+                 ? StorageFault::kFailAfter
+                 : StorageFault::kNone;
+    });
+    Write(app, 1);
+    EXPECT_FALSE(engine().SyncOnce(ctx_).ok());
+    EXPECT_EQ(Level0(), "1 2-5");
+    if (dies) Stop();
+    Backlog(app, 3);
+    EXPECT_EQ(Level0(), "1 2-5 6-8 9");
+    ExpectRestores();
+    ExpectProven();
+    Stop();
+  }
+}
+
+// A hole before a merged object: what is behind it is compared, and not sent again.
+TEST_F(UploaderTest, HoleBeforeMergedFiles) {
+  SqliteApp app(Path());
+  Create(app);
+  Sync();
+  Write(app, 1);
+  Sync();
+  Write(app, 1);
+  Sync();
+  Backlog(app, 4);
+  ASSERT_EQ(Level0(), "1 2 3 4-6 7");
+  Stop();
+  Delete({kLevel0, {Txid{2}, Txid{2}}});
+  Delete({kLevel0, {Txid{3}, Txid{3}}});
+  Backlog(app, 2);
+  EXPECT_EQ(Level0(), "1 2-3 4-6 7 8 9");
+  ExpectRestores();
+  ExpectProven();
+}
+
+// What has a merged object's name and not its content is not ours.
+TEST_F(UploaderTest, MergedFileOfSomebodyElse) {
+  SqliteApp app(Path());
+  Create(app);
+  Sync();
+  Backlog(app, 4);
+  ASSERT_EQ(Level0(), "1 2-4 5");
+  Stop();
+  Delete({kLevel0, {Txid{1}, Txid{1}}});
+  const auto client = MakeMemoryClient(store_);
+  const FileId id{kLevel0, {Txid{2}, Txid{4}}};
+  std::vector<std::byte> bytes(Files(kLevel0)[0].size_bytes);
+  ASSERT_EQ(ReadFull(ctx_, *client->Open(ctx_, id, {}).value(), bytes).value(), bytes.size());
+  bytes.back() ^= std::byte{1};
+  testing::SpanSource source(bytes);
+  ASSERT_TRUE(client->Write(ctx_, id, source, {}).ok());
+  const auto synced = engine().SyncOnce(ctx_);
+  ASSERT_FALSE(synced.ok());
+  EXPECT_NE(synced.error().message().find("is there with other content"), std::string::npos)
+      << synced.error().message();
+}
+
+// Each replica merges what it lacks; they need not agree on it.
+TEST_F(UploaderTest, ReplicasMergeOnTheirOwn) {
+  MemoryStore second;
+  DatabaseOptions options = Options();
+  ReplicaOptions other;
+  other.client = MakeMemoryClient(second);
+  options.replicas.push_back(other);
+  engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(1));
+  for (int i = 0; i < 6; ++i) {
+    const bool away = i >= 2 && i < 5;
+    second.SetFaults([away](StorageCall, const FileId&) {
+      return away ? StorageFault::kFailBefore : StorageFault::kNone;
+    });
+    Write(app, 1);
+    Run(minutes(20));
+  }
+  EXPECT_EQ(Level0(), "1 2 3 4 5 6 7");
+  EXPECT_EQ(Level0(second), "1 2 3 4-6 7");
+  std::swap(store_, second);
+  ExpectRestores();
+  ExpectProven();
+}
+
+// The database begins a new chain with another page size: a snapshot, and nothing across it.
+TEST_F(UploaderTest, MergesEndAtAChangeOfThePageSize) {
+  SqliteApp app(Path());
+  Create(app);
+  Sync();
+  FailEverything();
+  CaptureOnly(app);
+  CaptureOnly(app);
+  Stop();
+  app.Exec("PRAGMA journal_mode = DELETE; PRAGMA page_size = 1024; VACUUM");
+  app.Exec("PRAGMA journal_mode = WAL");
+  CaptureOnly(app);
+  CaptureOnly(app);
+  CaptureOnly(app);
+  store_.SetFaults(nullptr);
+  Write(app, 1);
+  Sync();
+  EXPECT_EQ(Level0(), "1 2-3 5-6 7");
+  ASSERT_EQ(Files(kSnapshotLevel).size(), 1U);
+  EXPECT_EQ(Files(kSnapshotLevel)[0].id.txids.max, Txid{4});
+  ExpectRestores();
+}
+
+class UploadGroupTest : public ::testing::Test {
+ protected:
+  std::filesystem::path Path(Txid txid) const { return dir_.path() / FormatTxid(txid); }
+  // Files 1 to `count`; only header and size matter.
+  void Make(std::uint64_t first, std::uint64_t count, std::uint64_t size_bytes,
+            std::optional<LtxProof> proof = LtxProof{1, 1}, std::uint32_t page_size = 4096) {
+    for (std::uint64_t n = first; n < first + count; ++n) {
+      LtxHeader header{.page_size = page_size, .commit_pages = 1, .txids = {Txid{n}, Txid{n}}};
+      header.SetProof(proof);
+      auto file = Env::Real().Open(Path(Txid{n}), {.write = true, .create = true, .owner = {}});
+      ASSERT_TRUE(file.value()->WriteAt(FormatLtxHeader(header), 0).ok());
+      ASSERT_TRUE(file.value()->Truncate(size_bytes).ok());
+    }
+  }
+  TxidRange Next(std::uint64_t first, std::uint64_t last) {
+    const auto group = NextUploadGroup(
+        Env::Real(), [this](Txid txid) { return Path(txid); }, Txid{first}, Txid{last});
+    EXPECT_TRUE(group.ok());
+    return group.ok() ? group.value().txids : TxidRange{};
+  }
+  static TxidRange Range(std::uint64_t min, std::uint64_t max) { return {Txid{min}, Txid{max}}; }
+
+  TempDir dir_;
+};
+
+TEST_F(UploadGroupTest, Limits) {
+  Make(2, 600, 200);
+  EXPECT_EQ(Next(2, 2), Range(2, 2));
+  EXPECT_EQ(Next(2, 3), Range(2, 2));
+  EXPECT_EQ(Next(2, 4), Range(2, 3));
+  EXPECT_EQ(Next(2, 601), Range(2, 1 + kMaxMergedFiles));
+  // The limit of bytes; one that is larger goes alone.
+  Make(10, 4, kMaxMergedBytes / 2 - 200);
+  EXPECT_EQ(Next(9, 601), Range(9, 11));
+  EXPECT_EQ(Next(11, 601), Range(11, 12));
+  Make(10, 1, kMaxMergedBytes * 2);
+  EXPECT_EQ(Next(9, 601), Range(9, 9));
+  EXPECT_EQ(Next(10, 601), Range(10, 10));
+}
+
+TEST_F(UploadGroupTest, FullFilesStayAlone) {
+  Make(1, 10, 200);
+  EXPECT_EQ(Next(1, 10), Range(1, 1));
+  Make(5, 1, 200, LtxProof{.before = 0, .after = 1});
+  EXPECT_EQ(Next(2, 10), Range(2, 4));
+  EXPECT_EQ(Next(5, 10), Range(5, 5));
+  EXPECT_EQ(Next(6, 10), Range(6, 9));
+  Make(7, 1, 200, LtxProof{1, 1}, 1024);
+  EXPECT_EQ(Next(6, 10), Range(6, 6));
+}
+
 // R46, D13: a hole in the replica is filled from the local files.
 TEST_F(UploaderTest, R46HoleIsFilled) {
   SqliteApp app(Path());
@@ -113,8 +360,8 @@ TEST_F(UploaderTest, WipedReplicaGetsASnapshot) {
   }
   Stop();
   ASSERT_TRUE(MakeMemoryClient(store_)->DeleteAll(ctx_).ok());
-  for (int i = 1; i < 4; ++i) {
-    std::filesystem::remove(Meta() / "ltx/0" / FormatLtxFilename({Txid(i), Txid(i)}));
+  for (std::uint64_t i = 1; i < 4; ++i) {
+    std::filesystem::remove(Meta() / "ltx/0" / FormatLtxFilename({Txid{i}, Txid{i}}));
   }
   Write(app, 1);
   Sync();
@@ -193,7 +440,7 @@ TEST_F(UploaderTest, R19DamagedLocalFileIsBridged) {
 // R24: what one pass leaves over goes in the next one, at once, not an interval later.
 TEST_F(UploaderTest, R24LimitedPassesFollowEachOther) {
   DatabaseOptions options = Options();
-  options.replicas[0].max_files_per_pass = 2;
+  options.replicas[0].max_files_per_pass = 1;
   options.replicas[0].sync_interval = std::chrono::hours(1);
   engine_ = std::make_unique<Database>(Env::Real(), scheduler_, options, log_);
   SqliteApp app(Path());
@@ -206,8 +453,9 @@ TEST_F(UploaderTest, R24LimitedPassesFollowEachOther) {
   }
   store_.SetFaults(nullptr);
   Run(std::chrono::hours(2));  // The back-off begins with the interval.
-  ASSERT_GE(Files(kLevel0).size(), 10U);
-  EXPECT_LE(Files(kLevel0).back().created_at - Files(kLevel0).front().created_at, minutes(10));
+  // The full file, the merged backlog, the newest: three passes.
+  EXPECT_EQ(Files(kLevel0).size(), 3U);
+  EXPECT_EQ(engine().Status().replicas[0].txid, engine().Status().txid);
   ExpectRestores();
 }
 

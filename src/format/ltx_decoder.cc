@@ -19,9 +19,7 @@ namespace litestream {
 namespace {
 
 constexpr std::size_t kFrameFront = kLtxFrameHeaderSize + kLtxSizePrefixSize;
-// Room for a frame of any kind and page size.
-constexpr std::size_t kMinBufferSize = std::size_t{80} << 10;
-static_assert(MaxLtxFrameSize(65536) <= kMinBufferSize);
+constexpr std::size_t kMinBufferSize = std::size_t{4} << 10;
 
 Error Corruption(std::string message) {
   return Error(ErrorCode::kCorruption, std::move(message));
@@ -33,10 +31,24 @@ Error EndOfFile(std::size_t got) {
 
 }  // namespace
 
-Result<void> LtxInput::Refill(const Context& ctx, std::size_t want) {
-  std::memmove(buffer_.get(), buffer_.get() + begin_, size());
-  end_ -= begin_;
+// Moves what is left to the front of a buffer of the right size.
+void LtxInput::MakeRoom(std::size_t want) {
+  const std::size_t left = size();
+  const std::size_t capacity = std::max({next_capacity_, want, left});
+  if (capacity == capacity_) {
+    std::memmove(buffer_.get(), buffer_.get() + begin_, left);
+  } else {
+    auto buffer = std::make_unique_for_overwrite<std::byte[]>(capacity);
+    if (left > 0) std::memcpy(buffer.get(), buffer_.get() + begin_, left);
+    buffer_ = std::move(buffer);
+    capacity_ = capacity;
+  }
   begin_ = 0;
+  end_ = left;
+}
+
+Result<void> LtxInput::Refill(const Context& ctx, std::size_t want) {
+  MakeRoom(want);
   while (end_ < want && !source_ended_) {
     const std::size_t n = LS_TRY(source_.Read(ctx, {buffer_.get() + end_, capacity_ - end_}));
     source_ended_ = n == 0;
@@ -76,7 +88,9 @@ struct LtxDecoder::State {
   std::uint64_t sum_of_pages = 0;  // XOR: LTX's own database checksum.
   std::uint32_t page_count = 0;
   LtxIndexEntry last_entry;
-  std::unique_ptr<std::byte[]> page;
+  std::unique_ptr<std::byte[]> own_page;
+  std::span<std::byte> shared_page;  // Used instead, if there is one.
+  std::span<std::byte> page;
 };
 
 Result<LtxHeader> LtxDecoder::State::ReadHeader(const Context& ctx) {
@@ -86,7 +100,12 @@ Result<LtxHeader> LtxDecoder::State::ReadHeader(const Context& ctx) {
   order = LtxPageOrder(header);
   checksum = LtxFileChecksum(header.page_size);
   Consume(kLtxHeaderSize);
-  page = std::make_unique_for_overwrite<std::byte[]>(header.page_size);
+  if (shared_page.empty()) {
+    own_page = std::make_unique_for_overwrite<std::byte[]>(header.page_size);
+    page = {own_page.get(), header.page_size};
+  } else {
+    page = shared_page.first(header.page_size);
+  }
   stage = Stage::kPages;
   return header;
 }
@@ -105,7 +124,7 @@ Result<std::span<const std::byte>> LtxDecoder::State::ReadBlock(const Context& c
   }
   Consume(kFrameFront);
   const auto block = input.window().first(size);
-  LS_TRY(ExpandLtxBlock(block, {page.get(), header.page_size}));
+  LS_TRY(ExpandLtxBlock(block, page));
   input.Consume(size);
   return block;
 }
@@ -115,7 +134,7 @@ Result<void> LtxDecoder::State::ReadLz4Frame(const Context& ctx) {
   LS_TRY(input.Fill(ctx, most));
   Consume(kLtxFrameHeaderSize);
   const auto bytes = input.window().first(std::min(input.size(), most - kLtxFrameHeaderSize));
-  input.Consume(LS_TRY(ExpandLz4Frame(bytes, {page.get(), header.page_size})));
+  input.Consume(LS_TRY(ExpandLz4Frame(bytes, page)));
   return {};
 }
 
@@ -142,15 +161,14 @@ Result<std::optional<LtxPage>> LtxDecoder::State::ReadPage(const Context& ctx) {
   } else {
     LS_TRY(ReadLz4Frame(ctx));
   }
-  const std::span<const std::byte> bytes{page.get(), header.page_size};
-  const std::uint64_t sum = PageSum(pgno, bytes);
+  const std::uint64_t sum = PageSum(pgno, page);
   checksum.AddPage(pgno, sum);
   sum_of_pages ^= sum;
   last_entry = {.pgno = pgno, .offset_bytes = offset, .size_bytes = input.offset() - offset};
   index.Add(last_entry);
   ++page_count;
   return std::optional<LtxPage>(
-      LtxPage{.pgno = pgno, .page_sum = sum, .page = bytes, .block = block});
+      LtxPage{.pgno = pgno, .page_sum = sum, .page = page, .block = block});
 }
 
 // The index must be, byte for byte, the one that belongs to the frames.
@@ -216,6 +234,18 @@ Result<LtxTrailer> LtxDecoder::State::Finish(const Context& ctx) {
 LtxDecoder::LtxDecoder(ByteSource& source, std::size_t buffer_bytes)
     : state_(std::make_unique<State>(source, buffer_bytes)) {}
 LtxDecoder::~LtxDecoder() = default;
+
+void LtxDecoder::SetBufferSize(std::size_t bytes) {
+  state_->input.SetCapacity(std::max(bytes, kMinBufferSize));
+}
+
+std::size_t LtxDecoder::buffered_bytes() const {
+  return state_->input.size();
+}
+
+void LtxDecoder::SharePageBuffer(std::span<std::byte, kMaxPageSize> buffer) {
+  state_->shared_page = buffer;
+}
 
 Result<LtxHeader> LtxDecoder::ReadHeader(const Context& ctx) {
   if (state_->stage != State::Stage::kHeader) {

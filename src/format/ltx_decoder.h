@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "format/ltx.h"
+#include "format/page_sum.h"
 #include "litestream/byte_stream.h"
 #include "litestream/result.h"
 #include "litestream/types.h"
@@ -32,13 +33,22 @@ inline constexpr std::size_t kLtxReadSize = std::size_t{256} << 10;
 //
 // Order: ReadHeader, ReadPage until nothing, Finish. Errors: kCorruption, and those of the source.
 // A file cut short is an error of ReadPage, not an end of pages. After an error all calls fail.
-// Borrows the source. Reads it in pieces of `buffer_bytes`; memory does not depend on the file.
+// Borrows the source. Reads it in pieces of `buffer_bytes`; memory does not depend on the file: the
+// buffer (which grows to what one page takes) and a page.
 class LtxDecoder {
  public:
   explicit LtxDecoder(ByteSource& source, std::size_t buffer_bytes = kLtxReadSize);
   ~LtxDecoder();
   LtxDecoder(const LtxDecoder&) = delete;
   LtxDecoder& operator=(const LtxDecoder&) = delete;
+
+  // From the next read of the source on.
+  void SetBufferSize(std::size_t bytes);
+  // Read from the source, and not decoded yet.
+  std::size_t buffered_bytes() const;
+  // Before ReadHeader. Pages are expanded into `buffer`, which many decoders may share: the page of
+  // one is then good until the next call on any of them. Borrows it.
+  void SharePageBuffer(std::span<std::byte, kMaxPageSize> buffer);
 
   Result<LtxHeader> ReadHeader(const Context& ctx);
   Result<std::optional<LtxPage>> ReadPage(const Context& ctx);

@@ -14,13 +14,13 @@ namespace litestream {
 // A window on a source that is read in large pieces. Borrows the source.
 class LtxInput {
  public:
-  LtxInput(ByteSource& source, std::size_t capacity)
-      : source_(source),
-        buffer_(std::make_unique_for_overwrite<std::byte[]>(capacity)),
-        capacity_(capacity) {}
+  LtxInput(ByteSource& source, std::size_t capacity) : source_(source), next_capacity_(capacity) {}
 
-  // Tries to have `want` bytes (up to the capacity) in the window; there are fewer only at the end
-  // of the source. Moves the window's bytes: spans from before are void.
+  // From the next refill on.
+  void SetCapacity(std::size_t capacity) { next_capacity_ = capacity; }
+
+  // Tries to have `want` bytes in the window; there are fewer only at the end of the source. A
+  // window that is too small for them grows. Moves the window's bytes: spans from before are void.
   Result<void> Fill(const Context& ctx, std::size_t want) {
     return want <= size() ? Result<void>() : Refill(ctx, want);
   }
@@ -36,10 +36,12 @@ class LtxInput {
 
  private:
   Result<void> Refill(const Context& ctx, std::size_t want);
+  void MakeRoom(std::size_t want);
 
   ByteSource& source_;
   std::unique_ptr<std::byte[]> buffer_;
-  std::size_t capacity_;
+  std::size_t capacity_ = 0;
+  std::size_t next_capacity_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   std::uint64_t offset_ = 0;

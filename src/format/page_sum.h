@@ -14,9 +14,10 @@ constexpr Pgno LockPage(std::uint32_t page_size) {
   return Pgno{0x40000000U / page_size + 1};
 }
 
+inline constexpr std::size_t kMaxPageSize = 65536;
 // 512 to 65536, a power of two.
 constexpr bool IsValidPageSize(std::uint64_t n) {
-  return n >= 512 && n <= 65536 && (n & (n - 1)) == 0;
+  return n >= 512 && n <= kMaxPageSize && (n & (n - 1)) == 0;
 }
 
 // CRC64(big-endian pgno || page), all 64 bits. The page checksum of LTX is this | bit 63.

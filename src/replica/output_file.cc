@@ -5,9 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "base/endian.h"
 #include "base/try.h"
-#include "format/names.h"
 
 namespace litestream {
 namespace {
@@ -15,7 +13,6 @@ namespace {
 // In the order in which they are removed. The journal goes last: as long as it is there, SQLite can
 // still roll the old database back.
 constexpr std::array<const char*, 4> kSidecars = {"-txid", "-shm", "-wal", "-journal"};
-constexpr int kNameAttempts = 8;
 // Of the output's name, so that the temporary name is not too long for any file system.
 constexpr std::size_t kNamePartBytes = 200;
 constexpr FileOwner kDirectoryOwner{.mode = 0700, .uid = {}, .gid = {}};
@@ -69,47 +66,38 @@ Result<std::unique_ptr<OutputFile>> OutputFile::Create(Env& env, const std::file
   std::unique_ptr<OutputFile> output(new OutputFile(env, path, replace));
   LS_TRY(CreateDirectories(env, output->directory_, kDirectoryOwner), "create parent directory");
 
-  OpenOptions options{
-      .write = true, .create = true, .exclusive = true, .truncate = false, .owner = {}};
+  FileOwner owner;
   if (const auto old = LS_TRY(StatIfThere(env, path), "cannot access output path")) {
-    options.owner = {.mode = old->mode, .uid = old->uid, .gid = old->gid};
+    owner = {.mode = old->mode, .uid = old->uid, .gid = old->gid};
   }
-  const std::string part = path.filename().string().substr(0, kNamePartBytes);
-  for (int attempt = 1; output->file_ == nullptr; ++attempt) {
-    std::array<std::byte, 8> random{};
-    env.Random(random);
-    output->temporary_path_ =
-        output->directory_ / fmt::format(".{}.{}.tmp", part, FormatHex64(LoadBe64(random.data())));
-    auto file = env.Open(output->temporary_path_, options);
-    if (!file.ok()) {
-      if (file.error().Is(ErrorCode::kAlreadyExists) && attempt < kNameAttempts) continue;
-      return std::move(file).error().Wrap("create temporary database");
-    }
-    output->file_ = std::move(file).value();
-    output->created_ = true;
-  }
-  LS_TRY(output->file_->Truncate(size_bytes), "{}", output->temporary_path_.string());
-  LS_TRY(output->file_->Allocate(size_bytes), "reserve {} bytes for {}", size_bytes,
-         output->temporary_path_.string());
+  const std::string stem = "." + path.filename().string().substr(0, kNamePartBytes);
+  output->SweepDead(stem);
+  output->temporary_ =
+      LS_TRY(TempFile::Create(env, output->directory_ / stem, owner), "create temporary database");
+  LS_TRY(output->file().Truncate(size_bytes), "{}", output->temporary_path().string());
+  LS_TRY(output->file().Allocate(size_bytes), "reserve {} bytes for {}", size_bytes,
+         output->temporary_path().string());
   return output;
 }
 
-OutputFile::~OutputFile() {
-  file_.reset();
-  // Nobody is left to be told if it fails; the name says what the file is.
-  if (created_) (void)env_.Remove(temporary_path_);
+void OutputFile::SweepDead(const std::string& stem) {
+  const auto entries = env_.List(directory_);
+  if (!entries.ok()) return;
+  for (const DirectoryEntry& entry : entries.value()) {
+    if (TempFileStem(entry.name) != stem) continue;
+    if (!RemoveDeadTempFile(env_, directory_ / entry.name)) continue;
+    // Of an integrity check that was under way.
+    for (const char* suffix : kSidecars) {
+      static_cast<void>(env_.Remove(Sidecar(directory_ / entry.name, suffix)));
+    }
+  }
 }
 
 Result<void> OutputFile::Publish() {
-  file_.reset();
   LS_TRY(CheckFree(env_, path_, replace_));
-  if (replace_) {
-    LS_TRY(RemoveSidecars(), "remove existing output path");
-    LS_TRY(env_.Rename(temporary_path_, path_), "rename database from temporary location");
-  } else {
-    LS_TRY(env_.RenameNoReplace(temporary_path_, path_), "rename database from temporary location");
-  }
-  created_ = false;
+  if (replace_) LS_TRY(RemoveSidecars(), "remove existing output path");
+  LS_TRY(temporary_->Publish(path_, /*if_absent=*/!replace_),
+         "rename database from temporary location");
   LS_TRY(env_.SyncDirectory(directory_));
   return {};
 }

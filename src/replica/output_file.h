@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/env.h"
+#include "base/temp_file.h"
 #include "litestream/result.h"
 
 namespace litestream {
@@ -22,15 +23,15 @@ class OutputFile {
 
   // Makes the missing directories (for the user only) and the temporary file with `size_bytes`
   // zeros, for which space is reserved. A file that will be replaced passes on its owner and mode.
+  // What a killed restore of the same output left behind goes first: it may be as large.
   static Result<std::unique_ptr<OutputFile>> Create(Env& env, const std::filesystem::path& path,
                                                     bool replace, std::uint64_t size_bytes);
-  // Removes the temporary file unless it was published.
-  ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
-  File& file() { return *file_; }
-  const std::filesystem::path& temporary_path() const { return temporary_path_; }
+  // Gone when this is destroyed before Publish.
+  File& file() { return temporary_->file(); }
+  const std::filesystem::path& temporary_path() const { return temporary_->path(); }
 
   // Gives the synced file its name. Before that, what is in the way goes; the removals are made
   // durable first, so that no crash leaves the new database beside an old WAL. Call Sync of the
@@ -39,15 +40,14 @@ class OutputFile {
 
  private:
   OutputFile(Env& env, std::filesystem::path path, bool replace);
+  void SweepDead(const std::string& stem);
   Result<void> RemoveSidecars();
 
   Env& env_;
   const std::filesystem::path path_;
   const std::filesystem::path directory_;
   const bool replace_;
-  std::filesystem::path temporary_path_;
-  std::unique_ptr<File> file_;
-  bool created_ = false;
+  std::unique_ptr<TempFile> temporary_;
 };
 
 }  // namespace litestream

@@ -24,6 +24,7 @@
 namespace litestream {
 namespace {
 
+using ::testing::AnyOf;
 using testing::Bytes;
 using ::testing::ElementsAre;
 using testing::FaultEnv;
@@ -494,13 +495,19 @@ TEST_F(RestoreTest, EveryFileCallMayFail) {
       break;
     }
     SCOPED_TRACE(failed);
-    ASSERT_FALSE(report.ok());
-    EXPECT_EQ(report.error().code(), ErrorCode::kNoSpace);
-    // The name is given last; after it only the directory's sync can fail.
     std::vector<std::string> left;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(dir_.path())) {
       if (entry.is_regular_file()) left.push_back(entry.path().filename());
     }
+    if (report.ok()) {
+      // Looking for what killed restores left, and making sure of a temporary name, are optional.
+      EXPECT_THAT(failed, AnyOf("list", "lock", "stat"));
+      EXPECT_THAT(left, ElementsAre("out.db"));
+      EXPECT_TRUE(Slurp(options.output) == model.at(Txid{2}).File());
+      continue;
+    }
+    EXPECT_EQ(report.error().code(), ErrorCode::kNoSpace);
+    // The name is given last; after it only the directory's sync can fail.
     if (failed == "sync directory" && !left.empty()) {
       EXPECT_THAT(left, ElementsAre("out.db"));
       EXPECT_TRUE(Slurp(options.output) == model.at(Txid{2}).File());

@@ -1,6 +1,8 @@
 #include "sqlite/connection.h"
 
+#include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include <fmt/core.h>
@@ -89,6 +91,11 @@ Result<Connection> Connection::Open(const std::filesystem::path& path,
                                  options.vfs.empty() ? nullptr : options.vfs.c_str());
   Connection connection(db);
   if (rc != SQLITE_OK) return connection.LastError(rc, fmt::format("open {}", path.string()));
+  // SQLite opens what it may not write for reading only, without a word.
+  if (!options.read_only && sqlite3_db_readonly(db, "main") == 1) {
+    return Error(ErrorCode::kDenied,
+                 fmt::format("open {}: the database file may not be written", path.string()));
+  }
   LS_TRY(connection.Setup(), "open {}", path.string());
   return connection;
 }
@@ -132,7 +139,17 @@ Connection::~Connection() {
 Error Connection::LastError(int code, std::string_view doing) const {
   const char* text = db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(code);
   const int extended = db_ != nullptr ? sqlite3_extended_errcode(db_) : code;
-  return {CodeOf(code), fmt::format("{}: {} (SQLite code {})", doing, text, extended)};
+  ErrorCode ours = CodeOf(code);
+  std::string why;
+  if ((code & 0xff) == SQLITE_CANTOPEN && db_ != nullptr) {
+    // Of the database, its -wal or its -shm.
+    const int system_error = sqlite3_system_errno(db_);
+    if (system_error == EACCES || system_error == EPERM || system_error == EROFS) {
+      ours = ErrorCode::kDenied;
+      why = fmt::format(": {}", std::generic_category().message(system_error));
+    }
+  }
+  return {ours, fmt::format("{}: {}{} (SQLite code {})", doing, text, why, extended)};
 }
 
 Result<void> Connection::Exec(const std::string& sql) {

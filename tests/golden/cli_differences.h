@@ -42,8 +42,6 @@ inline constexpr CliDifference kCliDifferences[] = {
      "an empty argument is a missing one"},
     {"usage/restore-bad-duration", 1, kOwnHelp, "flag provided but not defined: -follow-interval",
      kNoFollow},
-    {"usage/replicate-force-snapshot", 1, kOwnHelp,
-     "flag provided but not defined: -force-snapshot", "snapshots on demand are not in this build"},
     {"usage/replicate-enforce-retention", 1, kOwnHelp,
      "flag provided but not defined: -enforce-retention", "retention is not in this build"},
     {"usage/replicate-unknown-scheme", 1, kEmpty, "Error: unknown replica type in config: \"nope\"",
@@ -106,8 +104,8 @@ inline constexpr CliDifference kCliDifferences[] = {
     {"restore/follow-nothing", 1, kOwnHelp, "flag provided but not defined: -f", kNoFollow},
 
     // replicate
-    {"replicate/once-force-snapshot", 1, kOwnHelp, "flag provided but not defined: -force-snapshot",
-     "snapshots on demand are not in this build"},
+    {"replicate/once-force-snapshot", 1, kOwnHelp,
+     "flag provided but not defined: -enforce-retention", "retention is not in this build"},
     {"replicate/once-missing-database", 1, kEqual,
      "Error: sync database $TMP/nope: ", "the path is named where the database is opened"},
     {"replicate/once-not-a-database", 1, kEqual,

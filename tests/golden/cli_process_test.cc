@@ -244,6 +244,7 @@ TEST_F(CliProcessTest, AClosedStdoutDoesNotEndTheReplication) {
   EXPECT_EQ(Restored("r"), 1);
 }
 
+// D17: nothing is deleted under a running engine.
 TEST_F(CliProcessTest, ResetRefusesWhileItRuns) {
   Process process({"replicate", Path("db"), Url("r")});
   ASSERT_TRUE(process.WaitFor("ltx file uploaded"));
@@ -338,6 +339,25 @@ TEST_F(CliProcessTest, SeveralReplicas) {
   ASSERT_EQ(report.size(), 2U);
   EXPECT_EQ(report[1].at("replica"), "second");
   EXPECT_EQ(report[1].at("verdict"), "proven");
+}
+
+TEST_F(CliProcessTest, ForceSnapshot) {
+  const std::vector<std::string> command = {"replicate", "-once", "-force-snapshot", Path("db"),
+                                            Url("r")};
+  const std::string snapshot = Path("r/ltx/9/0000000000000001-0000000000000001.ltx");
+  std::string output;
+  ASSERT_EQ(Run(command, &output), 0);
+  EXPECT_NE(output.find("msg=\"taking snapshot\" path=" + Path("db")), std::string::npos) << output;
+  ASSERT_TRUE(fs::exists(snapshot));
+  WriteFile("r/ltx/9/0000000000000001-0000000000000001.ltx", "not a snapshot");
+  ASSERT_EQ(Run(command), 0);
+  EXPECT_EQ(Run({"verify", Url("r")}), 0);
+  // What cannot be written is said to be the snapshot.
+  fs::remove_all(Path("r/ltx/9"));
+  WriteFile("r/ltx/9", "in the way");
+  EXPECT_EQ(Run(command, &output), 1);
+  EXPECT_NE(output.find("Error: snapshot " + Path("db") + ": replica file: "), std::string::npos)
+      << output;
 }
 
 TEST_F(CliProcessTest, VerifyFindsADamagedFile) {

@@ -277,6 +277,43 @@ class BadInputTest(unittest.TestCase):
         # Once, at once: no retries that would hide it.
         self.assertNotIn("retrying", done.stdout)
 
+    def test_database_that_may_not_be_written(self):
+        """Says what, where and what to do, and leaves nothing behind."""
+        os.chmod(self.box.folder, 0o755)
+        replica = self.box.path("replica")
+        replica.mkdir()
+        os.chmod(replica, 0o777)
+        meta = self.box.path("meta")
+        meta.mkdir()
+        os.chmod(meta, 0o777)
+        for why, directory_mode, file_mode, meta_path, words in (
+                ("no state directory beside it", 0o555, 0o666, None,
+                 (".db-litestream", "set meta-path to a directory")),
+                ("no -shm beside it", 0o555, 0o666, meta, ("run litestream as the user",)),
+                ("the file", 0o777, 0o444, None, ("may not be written",
+                                                  "run litestream as the user"))):
+            with self.subTest(why):
+                folder = self.box.path(why.replace(" ", "-"))
+                folder.mkdir()
+                writer = lab.Writer(self.box, self.writer_binary, folder / "db",
+                                    folder / "journal")
+                writer.run(count=1)
+                config = self.box.path("config.yml")
+                config.write_text(
+                    f"dbs:\n  - path: {folder}/db\n"
+                    + (f"    meta-path: {meta_path}/{folder.name}\n" if meta_path else "")
+                    + f"    replica: {{path: {replica}/{folder.name}}}\n")
+                os.chmod(config, 0o644)
+                os.chmod(folder / "db", file_mode)
+                os.chmod(folder, directory_mode)
+                done = self.as_nobody([self.tool.binary, "replicate", "-once", "-config", config])
+                self.assert_says(done, folder / "db" if file_mode != 0o666 or meta_path else folder,
+                                 *words)
+                self.assertEqual(list(replica.iterdir()), [])
+                os.chmod(folder, 0o755)
+                os.chmod(folder / "db", 0o644)
+                shutil.rmtree(folder)
+
     def test_what_a_user_may_not_do_is_said(self):
         writer, replica = self.replicated("db")
         os.chmod(self.box.folder, 0o755)
@@ -298,7 +335,7 @@ class BadInputTest(unittest.TestCase):
         done = self.as_nobody([self.tool.binary, "replicate", "-once", place / "db",
                                lab.url(place / "r")])
         self.assert_says(done, place / ".db-litestream", "Permission denied",
-                         "keeps its state there")
+                         "keeps its local state there")
         for file in replica.rglob("*.ltx"):
             os.chmod(file, 0o000)
         os.chmod(place, 0o777)

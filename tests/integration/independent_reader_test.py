@@ -5,10 +5,12 @@ It is the only reader of the format that is not ours and comes from a package re
 reads golden replicas, to show that this test itself sees what it should.
 """
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import unittest
 
@@ -44,8 +46,36 @@ class Extension:
         lab.require(done.returncode == 0, f"sqlite3 with the extension: {done.stderr}{done.stdout}")
         return done.stdout
 
+    @contextlib.contextmanager
+    def open(self):
+        """A connection that stays, and polls for new files."""
+        process = subprocess.Popen(
+            ["sqlite3", "-batch", ":memory:"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, env=self.env, cwd=self.box.folder, text=True, bufsize=1)
+        try:
+            session = Session(process)
+            session.say(f".load {EXTENSION.with_suffix('')}")
+            session.say(".open file:replica?vfs=litestream")
+            yield session
+        finally:
+            process.kill()
+            process.communicate()
+
     def dump(self, at=None):
         return sorted_lines(self.run(".dump", at=at))
+
+
+class Session:
+    def __init__(self, process):
+        self.process = process
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+
+    def ask(self, statement):
+        """The first line of the answer."""
+        self.say(statement)
+        return self.process.stdout.readline().strip()
 
 
 def sorted_lines(text):
@@ -130,6 +160,38 @@ class IndependentReaderTest(unittest.TestCase):
             self.assertEqual(reader.dump(at=at), dump, f"at {at}")
         newest = lab.newest_txid(lab.replica_files(replica))
         self.assertEqual(reader.run("PRAGMA litestream_txid;").strip(), f"{newest:016x}")
+
+    def test_merged_files(self):
+        """What waited while the replica was away comes as merged files of level 0."""
+        replica = self.box.path("replica")
+        writer = lab.Writer(self.box, self.writer_binary, self.box.path("db"),
+                            self.box.path("journal"))
+        tool = lab.Litestream(self.box, self.binary)
+        self.box.path("config.yml").write_text(
+            f"dbs: [{{path: {writer.database}, monitor-interval: 20ms,\n"
+            f"  replica: {{path: {replica}, sync-interval: 20ms}}}}]\n")
+        reader = Extension(self.box, replica)
+        replicator = tool.replicate_config(self.box.path("config.yml"), self.box.path("log"))
+        before = writer.run(count=50, rate=100, shrink_every=40)["counter"]
+        lab.wait_for("replication", lambda: self.counter(reader, replica) == before)
+        with reader.open() as polling:
+            self.assertEqual(polling.ask("SELECT counter FROM state;"), str(before))
+            for _ in range(2):
+                replica.rename(self.box.path("away"))
+                replica.write_text("not a directory")
+                counter = writer.run(count=100, rate=100, shrink_every=40)["counter"]
+                replica.unlink()
+                self.box.path("away").rename(replica)
+                lab.wait_for("replication", lambda: self.counter(reader, replica) == counter)
+                dump = sorted_lines(self.box.must(["sqlite3", writer.database, ".dump"]))
+                self.assertEqual(reader.dump(), dump)
+                lab.wait_for("the reader that stays",
+                             lambda: polling.ask("SELECT counter FROM state;") == str(counter))
+                self.assertEqual(polling.ask("PRAGMA integrity_check;"), "ok")
+        self.assertEqual(lab.stop(replicator), 0)
+        files = [f for f in lab.replica_files(replica) if f.level == 0]
+        self.assertTrue([f for f in files if f.max_txid > f.min_txid], files)
+        self.assertEqual(files[-1].min_txid, files[-1].max_txid)
 
 
 if __name__ == "__main__":

@@ -113,8 +113,8 @@ class DbFixture : public ::testing::Test {
   Logger log_;
   CheckpointOptions checkpoint_;
   std::uint64_t max_sync_wal_bytes_ = 64U << 20;
-  int row_bytes_ = 3000;    // Of what Write writes: most of a page.
   std::string sqlite_vfs_;  // Of the engine; empty: the default.
+  int row_bytes_ = 3000;    // Of what Write writes: most of a page.
   bool running_ = false;
   std::unique_ptr<Database> engine_;
 };

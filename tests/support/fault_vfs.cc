@@ -161,6 +161,11 @@ FaultVfs::FaultVfs(const std::string& name)
     auto& self = *static_cast<Registered*>(vfs->pAppData);
     return self.base->xFullPathname(self.base, path, size, out);
   };
+  r.vfs.xSleep = [](sqlite3_vfs* vfs, int microseconds) {
+    // No test waits; one that wants time to pass moves its clock.
+    static_cast<Registered*>(vfs->pAppData)->owner->Ask("sleep", "");
+    return microseconds;
+  };
   if (sqlite3_vfs_register(&r.vfs, 0) != SQLITE_OK) std::abort();
 }
 

@@ -15,6 +15,8 @@ class SplitEnv final : public Env {
  public:
   SplitEnv(std::filesystem::path tree, MemoryEnv& memory)
       : tree_(std::move(tree)), memory_(memory) {}
+  // Without events, which come in their own time, a database looks every monitor interval.
+  void SetWatches(bool watches) { watches_ = watches; }
 
   Result<std::unique_ptr<File>> Open(const std::filesystem::path& path,
                                      const OpenOptions& options) override {
@@ -47,10 +49,12 @@ class SplitEnv final : public Env {
   }
   Result<std::unique_ptr<FileWatch>> WatchFile(const std::filesystem::path& path,
                                                FileEventCallback callback) override {
+    if (!watches_) return Error(ErrorCode::kUnsupported, "no events");
     return For(path).WatchFile(path, std::move(callback));
   }
   Result<std::unique_ptr<FileWatch>> WatchDirectory(const std::filesystem::path& path,
                                                     FileEventCallback callback) override {
+    if (!watches_) return Error(ErrorCode::kUnsupported, "no events");
     return For(path).WatchDirectory(path, std::move(callback));
   }
   void Random(std::span<std::byte> out) override { memory_.Random(out); }
@@ -64,6 +68,7 @@ class SplitEnv final : public Env {
 
   std::filesystem::path tree_;
   MemoryEnv& memory_;
+  bool watches_ = true;
 };
 
 }  // namespace litestream

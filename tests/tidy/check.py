@@ -6,6 +6,7 @@ Prints "path:line: rule: what is wrong" for each violation; exits 1 if there is 
 """
 import sys
 
+import defects
 import documents
 import layers
 import text
@@ -14,7 +15,7 @@ import tree
 
 def violations(root):
     files = tree.list_files(root)
-    for rules in (layers, text, documents):
+    for rules in (layers, text, documents, defects):
         for file, line, rule, message in rules.check(files):
             yield f"{file.path}:{line}: {rule}: {message}"
 

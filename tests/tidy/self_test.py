@@ -23,6 +23,13 @@ def formats(table):
     return {"docs/formats/x.md": table, "src/format/x.h": LAYOUT_HEADER}
 
 
+def defects(rows):
+    return {"docs/defects.md": "<!-- defects: D 2 -->\n| id | what | shown by |\n|---|---|---|\n"
+                               + rows,
+            "src/db/a_test.cc": "TEST_F(Suite, Name) {\n",
+            "tests/a.py": "class PyTest(unittest.TestCase):\n    def test_a(self):\n"}
+
+
 LAYOUT = "<!-- layout: src/format/x.h Thing -->\n\n| offset | size | what |\n|---|---|---|\n"
 CONSTANTS = "<!-- constants: src/format/x.h -->\n| name | value |\n|---|---|\n"
 LOCK = '{\n "packages": {\n  "": {},\n  "node_modules/a": {%s}\n }\n}\n'
@@ -114,6 +121,14 @@ BAD = [
      "docs/formats/x.md:1: formats: src/format/x.h is not there"),
     ("constant, no table", formats(CONSTANTS.split("\n", maxsplit=1)[0] + "\nwords\n"),
      "docs/formats/x.md:1: formats: no table"),
+    ("defect, no such test", defects("| D1 | a | `Suite.Other` |\n| D2 | b | belongs to x |\n"),
+     "docs/defects.md:4: defects: Suite.Other is not a test"),
+    ("defect, no test", defects("| D1 | a | |\n| D2 | b | `Suite.Name` |\n"),
+     "docs/defects.md:4: defects: names no test"),
+    ("defect, no such script", defects("| D1 | a | `tests/b.py` |\n| D2 | b | `tests/a.py` |\n"),
+     "docs/defects.md:4: defects: tests/b.py is not a test"),
+    ("defect, row missing", defects("| D1 | a | `Suite.Name` |\n"),
+     "docs/defects.md:1: defects: D2 is missing"),
     ("layer table, wrong number", {"docs/architecture.md": "    src/db/  3  x\n"},
      "docs/architecture.md:1: layers: db is 4"),
     ("layer table, folder missing", {"docs/architecture.md": "    src/db/  4  x\n"},
@@ -150,6 +165,8 @@ GOOD = [
                           "| `kBit` | 0x8000000000000000 |\n")),
     ("layer table", {"docs/architecture.md": "".join(
         f"    src/{folder}/  {rank}  x\n" for folder, rank in layers.RANK.items())}),
+    ("defects", defects("| D1 | a | `Suite.Name` `PyTest.test_a`; the rest belongs to x |\n"
+                        "| D2 | b | belongs to y |\n| D2b | c | `tests/a.py` |\n")),
     ("build folders", {"build/a.cc": "throw;\n", "node_modules/x/a.h": "x\n"}),
 ]
 
@@ -178,7 +195,7 @@ class SelfTest(unittest.TestCase):
     def test_every_rule_is_planted(self):
         planted = {expected.split(": ")[1].rstrip(":") for _, _, expected in BAD}
         self.assertEqual(planted, {"layers", "size", "marker", "header", "seam", "machine", "lock",
-                                   "link", "decision", "formats"})
+                                   "link", "decision", "formats", "defects"})
 
     def test_evaluates_constants(self):
         for text, value in (("1ULL << 63", 1 << 63), ("0x377f0682", 0x377f0682),

@@ -13,7 +13,7 @@
 #include <fmt/core.h>
 
 #include "backend/file/directories.h"
-#include "backend/file/temp_file.h"
+#include "base/temp_file.h"
 #include "base/try.h"
 #include "format/crc64.h"
 #include "format/names.h"
@@ -27,6 +27,7 @@ using std::filesystem::path;
 // Decimal first: what stands there is newer than what was copied from a bucket.
 constexpr std::array kLayouts = {ReplicaLayout::kLtxDecimal, ReplicaLayout::kHexLevel};
 constexpr std::size_t kCopyBytes = 1 << 20;
+constexpr std::chrono::hours kOtherVersionAge{24};  // Of a temporary file.
 // The disk works on this much while the next is read, so that the fsync at the end is short.
 constexpr std::uint64_t kWritebackBytes = 8 << 20;
 constexpr std::size_t kObjectLimitBytes = 1 << 20;
@@ -245,6 +246,25 @@ Result<std::unique_ptr<ByteSource>> FileClient::Open(const Context& ctx, const F
 
 // ---- Writing
 
+// Removes from `directory` what dead writers left: temporary files of ours that nobody has locked,
+// and those of other versions ("<LTX name>.tmp", no lock) that nobody touched for a day. Whatever
+// goes wrong leaves files in place, and is no error.
+void SweepTempFiles(Env& env, const path& directory) {
+  const auto entries = env.List(directory);
+  if (!entries.ok()) return;
+  for (const DirectoryEntry& entry : entries.value()) {
+    if (entry.type != FileType::kRegular) continue;
+    const path name = directory / entry.name;
+    if (!TempFileStem(entry.name).empty()) {
+      static_cast<void>(RemoveDeadTempFile(env, name));
+    } else if (name.extension() == ".tmp" && ParseLtxFilename(name.stem().string())) {
+      const auto stat = env.Stat(name);
+      const NanoTime limit = env.clock().Now() - kOtherVersionAge;
+      if (stat.ok() && stat.value().changed_at < limit) static_cast<void>(env.Remove(name));
+    }
+  }
+}
+
 void FileClient::SweepOnce() {
   if (swept_.exchange(true)) return;
   SweepTempFiles(env_, root_);
@@ -330,7 +350,7 @@ Result<FileInfo> FileClient::Write(const Context& ctx, const FileId& id, ByteSou
   LS_TRY(temp->file().SetModified(ToNanoTime(options.created_at)));
   LS_TRY(temp->file().Sync());
   LS_TRY(ctx.Check());
-  if (auto published = temp->Publish(options.if_absent); !published.ok()) {
+  if (auto published = temp->Publish(final_path, options.if_absent); !published.ok()) {
     if (options.if_absent && published.error().Is(ErrorCode::kAlreadyExists)) {
       return already_exists();
     }
@@ -452,7 +472,7 @@ Result<std::string> FileClient::PutObject(const Context& ctx, std::string_view n
   const auto temp = LS_TRY(CreateTemp(final_path), "put {}", name);
   LS_TRY(temp->file().WriteAt(std::as_bytes(std::span(content)), 0));
   LS_TRY(temp->file().Sync());
-  if (auto published = temp->Publish(/*if_absent=*/tag.empty()); !published.ok()) {
+  if (auto published = temp->Publish(final_path, /*if_absent=*/tag.empty()); !published.ok()) {
     // A host that does not see our lock, on a network file system.
     if (tag.empty() && published.error().Is(ErrorCode::kAlreadyExists)) return lost();
     return ForWrite(published.error());

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "backend/file/directories.h"
-#include "backend/file/temp_file.h"
 #include "base/manual_clock.h"
 #include "base/memory_env.h"
 #include "base/test_dir.h"
@@ -497,32 +496,6 @@ TEST_F(FileClientMemoryTest, SomebodyKeepsTheLock) {
 }
 
 // ---- Temporary files
-
-TEST(TempNames, WhoseTheyAre) {
-  const struct {
-    const char* name;
-    TempKind want;
-  } cases[] = {
-      {kDeadTemp, TempKind::kOurs},
-      {"lock.json.1-0123456789abcdef.tmp", TempKind::kOurs},
-      {"0000000000000001-0000000000000001.ltx.tmp", TempKind::kOtherVersion},
-      {"0000000000000001-0000000000000001.ltx", TempKind::kNone},
-      {"0000000000000001-0000000000000001.ltx.123-0123456789abcdef", TempKind::kNone},
-      {"0000000000000001-0000000000000001.ltx.123-0123456789abcde.tmp", TempKind::kNone},
-      {"0000000000000001-0000000000000001.ltx.123-0123456789ABCDEF.tmp", TempKind::kNone},
-      {"0000000000000001-0000000000000001.ltx.x-0123456789abcdef.tmp", TempKind::kNone},
-      {"0000000000000001-0000000000000001.ltx.-0123456789abcdef.tmp", TempKind::kNone},
-      {"0000000000000001-0000000000000001.ltx.123.4567.tmp", TempKind::kNone},
-      {".1-0123456789abcdef.tmp", TempKind::kNone},
-      {"thesis.tmp", TempKind::kNone},
-      {".tmp", TempKind::kNone},
-      {"", TempKind::kNone},
-  };
-  for (const auto& c : cases) {
-    SCOPED_TRACE(c.name);
-    EXPECT_EQ(ClassifyTempName(c.name), c.want);
-  }
-}
 
 TEST_F(FileClientMemoryTest, TheFirstWriteSweeps) {
   const path level = "/backup/db/ltx/3";

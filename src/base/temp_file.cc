@@ -1,8 +1,8 @@
-#include "backend/file/temp_file.h"
+#include "base/temp_file.h"
 
 #include <algorithm>
 #include <array>
-#include <chrono>
+#include <string>
 #include <utility>
 
 #include <fmt/core.h>
@@ -10,7 +10,6 @@
 
 #include "base/endian.h"
 #include "base/try.h"
-#include "format/names.h"
 
 namespace litestream {
 namespace {
@@ -18,12 +17,11 @@ namespace {
 constexpr std::string_view kSuffix = ".tmp";
 constexpr std::size_t kRandomDigits = 16;
 constexpr int kNameAttempts = 8;
-constexpr std::chrono::hours kOtherVersionAge{24};
 
 std::string RandomHex(Env& env) {
   std::array<std::byte, 8> random;
   env.Random(random);
-  return FormatHex64(LoadBe64(random.data()));
+  return fmt::format("{:016x}", LoadBe64(random.data()));
 }
 
 bool IsLowerHex(char c) {
@@ -35,18 +33,17 @@ bool IsDecimal(char c) {
 
 }  // namespace
 
-Result<std::unique_ptr<TempFile>> TempFile::Create(Env& env,
-                                                   const std::filesystem::path& final_path,
+Result<std::unique_ptr<TempFile>> TempFile::Create(Env& env, const std::filesystem::path& stem,
                                                    const FileOwner& owner) {
   for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
-    std::filesystem::path path = final_path;
+    std::filesystem::path path = stem;
     path += fmt::format(".{}-{}{}", ::getpid(), RandomHex(env), kSuffix);
     auto file = env.Open(path, {.write = true, .create = true, .exclusive = true, .owner = owner});
     if (!file.ok()) {
       if (file.error().Is(ErrorCode::kAlreadyExists)) continue;
       return std::move(file).error();
     }
-    std::unique_ptr<TempFile> temp(new TempFile(env, final_path, std::move(path)));
+    std::unique_ptr<TempFile> temp(new TempFile(env, std::move(path)));
     temp->file_ = std::move(file).value();
     auto lock = env.Lock(temp->path_, owner);
     if (lock.ok()) {
@@ -62,8 +59,7 @@ Result<std::unique_ptr<TempFile>> TempFile::Create(Env& env,
     // Without a lock (some network file systems have none) only a sweep's own lock counts.
     if (!lock.error().Is(ErrorCode::kAlreadyExists)) return temp;
   }
-  return Error(ErrorCode::kIo,
-               fmt::format("no free temporary name beside {}", final_path.string()));
+  return Error(ErrorCode::kIo, fmt::format("no free temporary name beside {}", stem.string()));
 }
 
 TempFile::~TempFile() {
@@ -73,44 +69,30 @@ TempFile::~TempFile() {
   static_cast<void>(env_.Remove(path_));
 }
 
-Result<void> TempFile::Publish(bool if_absent) {
+Result<void> TempFile::Publish(const std::filesystem::path& final_path, bool if_absent) {
   file_.reset();
-  LS_TRY(if_absent ? env_.RenameNoReplace(path_, final_path_) : env_.Rename(path_, final_path_));
+  LS_TRY(if_absent ? env_.RenameNoReplace(path_, final_path) : env_.Rename(path_, final_path));
   published_ = true;
   return {};
 }
 
-TempKind ClassifyTempName(std::string_view name) {
-  if (!name.ends_with(kSuffix)) return TempKind::kNone;
+std::string_view TempFileStem(std::string_view name) {
+  if (!name.ends_with(kSuffix)) return {};
   name.remove_suffix(kSuffix.size());
-  if (ParseLtxFilename(name)) return TempKind::kOtherVersion;
   const std::size_t dot = name.rfind('.');
-  if (dot == 0 || dot == std::string_view::npos) return TempKind::kNone;
+  if (dot == 0 || dot == std::string_view::npos) return {};
   const std::string_view tail = name.substr(dot + 1);
   const std::size_t dash = tail.find('-');
-  if (dash == 0 || dash == std::string_view::npos) return TempKind::kNone;
+  if (dash == 0 || dash == std::string_view::npos) return {};
   const std::string_view random = tail.substr(dash + 1);
-  const bool ours = std::ranges::all_of(tail.substr(0, dash), IsDecimal) &&
-                    random.size() == kRandomDigits && std::ranges::all_of(random, IsLowerHex);
-  return ours ? TempKind::kOurs : TempKind::kNone;
+  const bool is_ours = std::ranges::all_of(tail.substr(0, dash), IsDecimal) &&
+                       random.size() == kRandomDigits && std::ranges::all_of(random, IsLowerHex);
+  return is_ours ? name.substr(0, dot) : std::string_view();
 }
 
-void SweepTempFiles(Env& env, const std::filesystem::path& directory) {
-  const auto entries = env.List(directory);
-  if (!entries.ok()) return;
-  for (const DirectoryEntry& entry : entries.value()) {
-    const TempKind kind = ClassifyTempName(entry.name);
-    if (kind == TempKind::kNone || entry.type != FileType::kRegular) continue;
-    const std::filesystem::path path = directory / entry.name;
-    if (kind == TempKind::kOurs) {
-      const auto lock = env.Lock(path, FileOwner{});
-      if (lock.ok()) static_cast<void>(env.Remove(path));
-    } else {
-      const auto stat = env.Stat(path);
-      const NanoTime limit = env.clock().Now() - kOtherVersionAge;
-      if (stat.ok() && stat.value().changed_at < limit) static_cast<void>(env.Remove(path));
-    }
-  }
+bool RemoveDeadTempFile(Env& env, const std::filesystem::path& path) {
+  const auto lock = env.Lock(path, FileOwner{});
+  return lock.ok() && env.Remove(path).ok();
 }
 
 }  // namespace litestream
