@@ -265,6 +265,15 @@ def checkpointed_copy(lab, database, name):
     return copy
 
 
+def copy_tree(source, target):
+    """The files below a directory, without its rights: it may be one that nobody may write to."""
+    for folder, _, names in os.walk(source):
+        here = pathlib.Path(target) / pathlib.Path(folder).relative_to(source)
+        here.mkdir(parents=True)
+        for name in names:
+            shutil.copyfile(pathlib.Path(folder) / name, here / name)
+
+
 def first_difference(left, right, page_size=4096):
     """None if the files are equal, else words about where they differ."""
     left, right = pathlib.Path(left), pathlib.Path(right)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import unittest
@@ -101,7 +100,7 @@ class IndependentReaderTest(unittest.TestCase):
                 case = golden_folder() / "replica-file" / name
                 expected = json.loads((case / "expected.json").read_text())
                 replica = self.box.path(name)
-                shutil.copytree(case / "replica", replica, copy_function=shutil.copyfile)
+                lab.copy_tree(case / "replica", replica)
                 for file in expected["files"]:
                     os.utime(replica / file["path"], ns=(file["mtime_ns"], file["mtime_ns"]))
                 reader = Extension(self.box, replica)

@@ -34,8 +34,9 @@ std::vector<std::byte> BytesFromHex(std::string_view hex);
 std::int64_t GetMtime(const std::filesystem::path& path);  // Nanoseconds since 1970.
 void SetMtime(const std::filesystem::path& path, std::int64_t unix_nanoseconds);
 
-// Copies a directory. Then every file named by `files` ([{"path", "mtime_ns"}], relative to the
-// directory) gets its modification time, which a checkout does not keep.
+// Copies a directory, so that it can be changed. Then every file named by `files` ([{"path",
+// "mtime_ns"}], relative to the directory) gets its modification time, which a checkout does not
+// keep.
 void CopyTreeWithTimes(const std::filesystem::path& from, const std::filesystem::path& to,
                        const nlohmann::json& files);
 
