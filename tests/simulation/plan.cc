@@ -104,6 +104,9 @@ Plan DrawPlan(std::uint64_t seed) {
   if (dice.OneIn(2)) DrawFaults(plan.replicator_faults, dice);
   if (dice.OneIn(4)) DrawFaults(plan.application_faults, dice);
   if (dice.OneIn(2)) DrawStore(plan.store_faults, dice);
+  // Without our directory the listing is all that says where the history ends. If it lies as well,
+  // a second history begins in the middle of the first; that is not promised to work.
+  if (plan.store_faults.late_list) plan.meta_lost = false;
   return plan;
 }
 

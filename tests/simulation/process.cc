@@ -107,11 +107,11 @@ std::optional<EnvFault> Process::Enter(std::string_view what, std::string_view t
   Random dice(Mix(seed_, calls_));
   if (calls_ >= crash_at_) {
     crash_at_ = UINT64_MAX;
-    if (Happens(Mix(calls_, 99), "crash")) world_.Crash(pid_);
+    if (world_.faults_enabled() && Happens(Mix(calls_, 99), "crash")) world_.Crash(pid_);
   }
   world_.SleepUntil(world_.now_ns() + Latency(cost, dice), false);
   if (!dead_ && cost == Cost::kSync && std::exchange(crash_in_sync_, false) &&
-      Happens(Mix(calls_, 98), "crash in sync")) {
+      world_.faults_enabled() && Happens(Mix(calls_, 98), "crash in sync")) {
     world_.Crash(pid_);
     world_.SleepUntil(world_.now_ns(), false);
   }
