@@ -88,7 +88,13 @@ class Writer {
       case 5:
         return app_.Exec(fmt::format("PRAGMA incremental_vacuum({})", dice().Below(10)));
       case 6:
-        return app_.Exec("BEGIN IMMEDIATE; DELETE FROM t; ROLLBACK");
+        if (dice().OneIn(2)) return app_.Exec("BEGIN IMMEDIATE; DELETE FROM t; ROLLBACK");
+        // Pages that the database grows by and that nobody needs in the end are never written.
+        return Write(
+            fmt::format("INSERT INTO t (id, x) VALUES (1 << 40, randomblob({})); "
+                        "INSERT INTO t (x) VALUES ('last'); "
+                        "DELETE FROM t WHERE id >= (1 << 40)",
+                        (1 + dice().Below(20)) * row));
       case 7:
         return Checkpoint();
       case 8:
