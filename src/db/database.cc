@@ -131,21 +131,48 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   const FileOwner directories{.mode = parent.mode | 0700, .uid = parent.uid, .gid = parent.gid};
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
-  if (!meta_lock_) {
-    auto lock = env_.Lock(options_.meta_path / "lock", file_owner_);
-    if (!lock.ok() && lock.error().Is(ErrorCode::kAlreadyExists)) {
-      return Error(ErrorCode::kUnavailable,
-                   fmt::format("{}: another process replicates this database (it holds {})",
-                               options_.path.string(), (options_.meta_path / "lock").string()));
-    }
-    meta_lock_ = LS_TRY(std::move(lock));
-  }
+  if (!meta_lock_) LS_TRY(LockMeta());
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
   LS_TRY(local_->Open());
   sums_ = LS_TRY(PageSums::Open(env_, options_.meta_path / "pages.sum", file_owner_));
   capture_ = std::make_unique<Capture>(env_, *local_, *sums_, options_.meta_path / "position",
                                        file_owner_, log_);
   return capture_->Load(ctx);
+}
+
+Result<void> Database::LockMeta() {
+  const std::filesystem::path path = options_.meta_path / "lock";
+  auto lock = env_.Lock(path, file_owner_);
+  if (!lock.ok() && lock.error().Is(ErrorCode::kAlreadyExists)) {
+    return Error(ErrorCode::kUnavailable,
+                 fmt::format("{}: another process replicates this database (it holds {})",
+                             options_.path.string(), path.string()));
+  }
+  meta_lock_ = LS_TRY(std::move(lock));
+  meta_lock_identity_ = LS_TRY(env_.Stat(path)).identity;
+  return {};
+}
+
+// Somebody may remove the state directory while we run, and then our lock keeps nobody out: another
+// process makes the directory anew and has a lock of its own. True: it is ours as before, or was
+// removed and nobody came in between. False: it belongs to another history, load it.
+Result<bool> Database::KeepMeta() {
+  const auto lock = env_.Stat(options_.meta_path / "lock");
+  if (lock.ok() && lock.value().identity == meta_lock_identity_) return true;
+  if (!lock.ok() && !lock.error().Is(ErrorCode::kNotFound)) return Error(lock.error());
+  log_.Warn("the state directory was removed while it was in use, making it anew",
+            {{"path", options_.meta_path.string()}});
+  meta_lock_.reset();
+  const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
+  LS_TRY(CreateDirectories(env_, options_.meta_path,
+                           {.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
+  LS_TRY(LockMeta());
+  const auto files = env_.List(options_.meta_path / "ltx" / "0");
+  if (!files.ok()) {
+    if (!files.error().Is(ErrorCode::kNotFound)) return Error(files.error());
+    return true;
+  }
+  return files.value().empty();
 }
 
 Result<void> Database::FirstCapture(const Context& ctx) {
@@ -204,7 +231,8 @@ Result<void> Database::CaptureAll(const Context& ctx, Continuation how) {
 void Database::Detach() {
   directory_watch_.reset();
   wal_watch_.reset();
-  if (attachment_ && capture_) {
+  // Without the lock the files are not ours to write.
+  if (attachment_ && capture_ && meta_lock_) {
     // What these save is only time at the next start.
     auto flushed = capture_->SumsAreBehind() ? capture_->FlushSums() : Result<void>();
     if (flushed.ok()) flushed = capture_->NoteFiles(*attachment_);
@@ -347,6 +375,12 @@ void Database::ArmWatches() {
 
 // False: the files or the hold were lost, and the database was let go of.
 Result<bool> Database::CheckHold(const Context&) {
+  auto kept = KeepMeta();
+  if (!kept.ok() || !kept.value()) {
+    meta_lock_.reset();
+    Detach();
+    return kept;
+  }
   const bool same = LS_TRY(attachment_->SameFiles());
   if (same && attachment_->Holding()) return true;
   log_.Warn(same ? "lost the read transaction, comparing the database with what was captured"

@@ -99,6 +99,8 @@ class Database : private UploaderHost {
   NextRun Step(const Context& ctx);
   Result<NextRun> StepAttached(const Context& ctx);
   Result<bool> TryAttach(const Context& ctx);
+  Result<void> LockMeta();
+  Result<bool> KeepMeta();
   Result<void> PrepareMeta(const Context& ctx, const FileStat& database);
   Result<void> FirstCapture(const Context& ctx);
   Result<void> CaptureAll(const Context& ctx, Continuation how);
@@ -138,6 +140,7 @@ class Database : private UploaderHost {
 
   // Only the step touches these (and Close and SyncOnce, when no task runs).
   std::unique_ptr<FileLock> meta_lock_;
+  FileIdentity meta_lock_identity_;
   std::unique_ptr<LocalLtx> local_;
   std::unique_ptr<PageSums> sums_;
   std::unique_ptr<Capture> capture_;
