@@ -55,6 +55,30 @@ TEST_F(SituationTest, AppearsLater) {
   ExpectReplicating();
 }
 
+// The state directory is removed while we run, and another process makes it anew before we write
+// there again: it is that process's now, and nothing of ours goes into it until it ends.
+TEST_F(SituationTest, StateDirectoryTakenByAnotherProcess) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(1));
+  ExpectReplicating();
+  std::filesystem::remove_all(Meta());
+  std::filesystem::create_directory(Meta());
+  auto other = Env::Real().Lock(Meta() / "lock", FileOwner{});
+  ASSERT_TRUE(other.ok());
+  Write(app, 3);
+  Run(minutes(2));
+  EXPECT_EQ(engine().Status().state, DatabaseState::kFailing);
+  EXPECT_NE(engine().Status().error.find("another process replicates this database"),
+            std::string::npos)
+      << engine().Status().error;
+  EXPECT_FALSE(std::filesystem::exists(Meta() / "ltx"));
+  EXPECT_FALSE(std::filesystem::exists(Meta() / "position"));
+  other = Error(ErrorCode::kCancelled, "it ended");
+  Run(minutes(2));
+  ExpectReplicating();
+}
+
 TEST_F(SituationTest, ZeroBytesUntilSomebodyWrites) {
   { std::ofstream create(Path()); }
   Run(minutes(5));
