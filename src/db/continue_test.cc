@@ -518,14 +518,14 @@ TEST_F(ContinueTest, R31CloseAlwaysLetsGo) {
   std::stop_source stop;
   stop.request_stop();
   const Context ended(stop.get_token(), std::nullopt, clock_);
-  (void)engine().Close(ended, std::chrono::seconds(1)).ok();
+  (void)CloseEngine(ended, std::chrono::seconds(1)).ok();
   EXPECT_EQ(engine().Status().txid, Txid{2});
   EXPECT_EQ(engine().Status().state, DatabaseState::kClosed);
   // Neither the read transaction nor the lock is held any more.
   EXPECT_EQ(app.TryExec("PRAGMA wal_checkpoint(TRUNCATE)"), SQLITE_OK);
   EXPECT_EQ(std::filesystem::file_size(Wal()), 0U);
   EXPECT_TRUE(Env::Real().Lock(Meta() / "lock", {}).ok());
-  EXPECT_TRUE(engine().Close(ctx_, std::chrono::seconds(1)).ok());
+  EXPECT_TRUE(CloseEngine(ctx_, std::chrono::seconds(1)).ok());
   Stop();
   Sync();
   ExpectRestores();

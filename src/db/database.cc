@@ -615,7 +615,7 @@ Result<void> Database::SyncOnce(const Context& ctx) {
     return Error(ErrorCode::kNotFound, "no position, waiting for data");
   }
   for (auto& uploader : uploaders_) {
-    LS_TRY(DrainOne(ctx, *uploader, std::chrono::nanoseconds(0)), "replica {}",
+    LS_TRY(DrainOne(ctx, *uploader), "replica {}",
            uploader->Status().name);
   }
   return {};
@@ -634,7 +634,7 @@ Result<void> Database::SnapshotOnce(const Context& ctx) {
               {{"replica", name}, {"error", made.error().message()}});
     full_wanted_ = true;
     LS_TRY(HandleRequests(ctx));
-    LS_TRY(DrainOne(ctx, *uploader, std::chrono::nanoseconds(0)), "replica {}", name);
+    LS_TRY(DrainOne(ctx, *uploader), "replica {}", name);
     LS_TRY(uploader->ForceSnapshot(ctx), "replica {}", name);
   }
   return {};
@@ -642,46 +642,69 @@ Result<void> Database::SnapshotOnce(const Context& ctx) {
 
 // Uploads what is there. A replica may ask for more (a full file above what it holds), so a few
 // rounds.
-Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader,
-                                std::chrono::nanoseconds retry_interval) {
+Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader) {
   constexpr int kMaxRounds = 4;
   for (int round = 0;; ++round) {
-    auto drained = uploader.Drain(ctx, retry_interval);
+    auto drained = uploader.Drain(ctx);
     if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
   }
 }
 
-Result<void> Database::Close(const Context& ctx, std::chrono::nanoseconds retry_interval) {
-  StopTask();
-  Result<void> first;
-  const auto keep = [&first](Result<void> result) {
-    if (first.ok() && !result.ok()) first = std::move(result);
-  };
-  // Capturing is local and short; it is done even when the caller is in a hurry.
+// Capturing is local and short; it is done even when the caller is in a hurry.
+Result<void> Database::CaptureLast(const Context& ctx) {
   const Context local_ctx = Context(std::stop_token(), std::nullopt, ctx.clock());
+  Result<void> captured;
   if (!attachment_ && waker_.load() != nullptr) {
     // Stopped before it was attached, or while it was being attached. That may take long, so it
     // ends with the caller's patience.
     auto attached = TryAttach(ctx);
-    if (!attached.ok()) keep(std::move(attached).error());
+    if (!attached.ok()) captured = std::move(attached).error();
   }
   if (attachment_) {
     auto hold = CheckHold(local_ctx);
     if (hold.ok() && hold.value()) {
       auto view = attachment_->Peek();
-      if (view.ok() && !capture_->IsCaptured(view.value())) keep(CaptureNew(local_ctx));
+      if (view.ok() && !capture_->IsCaptured(view.value())) captured = CaptureNew(local_ctx);
     }
   }
   if (attachment_) {
     capture_->CloseNewest();
     OfferWhatWasOpen(/*fresh=*/false);
   }
-  for (auto& uploader : uploaders_) keep(DrainOne(ctx, *uploader, retry_interval));
+  return captured;
+}
+
+bool Database::IsFailing() const {
+  return std::ranges::any_of(uploaders_, [](const auto& uploader) {
+    return uploader->Status().state == ReplicaState::kFailing;
+  });
+}
+
+Result<void> Database::Drain(const Context& ctx) {
+  if (!last_captured_) {
+    StopTask();
+    last_captured_ = CaptureLast(ctx);
+  }
+  std::vector<Uploader*> order;
+  for (auto& uploader : uploaders_) order.push_back(uploader.get());
+  std::ranges::stable_partition(order, [](const Uploader* uploader) {
+    return uploader->Status().state != ReplicaState::kFailing;
+  });
+  Result<void> first;
+  for (Uploader* const uploader : order) {
+    auto drained = DrainOne(ctx, *uploader);
+    if (first.ok() && !drained.ok()) first = std::move(drained);
+  }
+  return first;
+}
+
+Result<void> Database::Release() {
+  StopTask();
   uploaders_.clear();
   Detach();
   meta_lock_.reset();
   SetState(DatabaseState::kClosed);
-  return first;
+  return last_captured_.value_or(Result<void>());
 }
 
 }  // namespace litestream

@@ -73,7 +73,7 @@ struct DatabaseStatus {
 // file -> attached (Attachment held, position known) -> detached again when the files are no longer
 // the ones that were opened, or the hold broke. Every way back in goes through Capture::Examine.
 //
-// Threads: Start, Sync, Close by the owner; Status by anybody.
+// Threads: Start, Sync, Drain, Release by the owner; Status by anybody.
 class Database : private UploaderHost {
  public:
   Database(Env& env, Scheduler& scheduler, const DatabaseOptions& options, const Logger& log);
@@ -87,9 +87,15 @@ class Database : private UploaderHost {
   // After SyncOnce: writes a snapshot of what was synced to every replica, from the files that
   // there are; from the database if they will not do.
   Result<void> SnapshotOnce(const Context& ctx);
-  // Captures what is committed, uploads until `ctx` ends (trying again every `retry_interval`),
-  // lets go of the database. The first error; the database is closed all the same.
-  Result<void> Close(const Context& ctx, std::chrono::nanoseconds retry_interval);
+
+  // The end has two steps, for CloseDatabases (db/close.h).
+  // Stops what runs, captures what is committed, makes one attempt to bring each replica level; those
+  // that were well go first. The first error of a replica; may be called again.
+  Result<void> Drain(const Context& ctx);
+  // Lets go of the database. An error if the last commits could not be captured.
+  Result<void> Release();
+  // A replica is failing.
+  bool IsFailing() const;
 
   DatabaseStatus Status() const;
   const std::filesystem::path& path() const { return options_.path; }
@@ -119,8 +125,8 @@ class Database : private UploaderHost {
   Result<bool> CommitUnderWay(const WalView& view);
   NextRun Sleep();
   std::optional<MonoTime> Postponed(const WalView& view, MonoTime now) const;
-  Result<void> DrainOne(const Context& ctx, Uploader& uploader,
-                        std::chrono::nanoseconds retry_interval);
+  Result<void> CaptureLast(const Context& ctx);
+  Result<void> DrainOne(const Context& ctx, Uploader& uploader);
   void ArmWatches();
   NextRun NoteFailure(const Error& error);
   void NoteSuccess();
@@ -138,7 +144,7 @@ class Database : private UploaderHost {
   DatabaseOptions options_;
   Logger log_;
 
-  // Only the step touches these (and Close and SyncOnce, when no task runs).
+  // Only the step touches these (and Drain, Release and SyncOnce, when no task runs).
   std::unique_ptr<FileLock> meta_lock_;
   FileIdentity meta_lock_identity_;
   std::unique_ptr<LocalLtx> local_;
@@ -158,6 +164,7 @@ class Database : private UploaderHost {
   int failures_ = 0;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;
+  std::optional<Result<void>> last_captured_;  // Set by the first Drain.
 
   std::atomic<std::uint64_t> rebase_above_{0};
   std::atomic<bool> full_wanted_{false};

@@ -1,20 +1,13 @@
 #include "db/store.h"
 
-#include <algorithm>
-#include <thread>
 #include <utility>
 
 #include <fmt/core.h>
 
 #include "base/try.h"
+#include "db/close.h"
 
 namespace litestream {
-namespace {
-
-// Databases that are closed at the same time.
-constexpr std::size_t kParallelClose = 16;
-
-}  // namespace
 
 Store::Store(Env& env, Scheduler& scheduler, const StoreOptions& options, const Logger& log)
     : env_(env), scheduler_(scheduler), options_(options), log_(log) {}
@@ -75,20 +68,10 @@ Result<void> Store::Close(const std::stop_token& hurry) {
   const Context ctx(hurry, deadline, scheduler_.clock());
   const auto interval = once ? std::chrono::nanoseconds(0) : options_.shutdown_sync_interval;
 
-  std::vector<Result<void>> results(databases.size());
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] {
-    for (std::size_t i = next++; i < databases.size(); i = next++) {
-      results[i] = databases[i]->Close(ctx, interval);
-    }
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t i = 1; i < std::min(kParallelClose, databases.size()); ++i) {
-      threads.emplace_back(work);
-    }
-    work();
-  }
+  std::vector<Database*> all;
+  all.reserve(databases.size());
+  for (const auto& database : databases) all.push_back(database.get());
+  const auto results = CloseDatabases(ctx, all, interval);
   Result<void> first;
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (results[i].ok()) continue;

@@ -43,9 +43,8 @@ class Store {
   // One capture and one upload of each database (and a snapshot), in order; without Start. The
   // first error stops it.
   Result<void> SyncOnce(const Context& ctx, const OnceOptions& options);
-  // Captures the last commits and uploads them within the shutdown timeout, for all databases side
-  // by side. A stop of `hurry` (a second signal) skips the waiting. Errors are logged; the first is
-  // returned.
+  // Captures the last commits and uploads them within the shutdown timeout (db/close.h). A stop of
+  // `hurry` (a second signal) skips the waiting. Errors are logged; the first is returned.
   Result<void> Close(const std::stop_token& hurry);
 
   std::vector<DatabaseStatus> Status() const;

@@ -3,6 +3,7 @@
 #include "db/store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -90,6 +91,28 @@ TEST_F(StoreTest, CloseHasOneDeadline) {
   next.Start();
   scheduler_.RunFor(std::chrono::minutes(1));
   EXPECT_TRUE(next.Close({}).ok());
+  for (int i = 0; i < kCount; ++i) ExpectRestored(i);
+}
+
+// Most replicas are dead, and then come back: all get what was committed, first those that are well.
+TEST_F(StoreTest, CloseTriesAllBeforeItTriesAgain) {
+  Store store(Env::Real(), scheduler_, {}, log_);
+  CreateAll(store);
+  std::atomic<bool> dead{true};
+  for (int i = 0; i < kCount - 1; ++i) {
+    stores_[static_cast<std::size_t>(i)].SetFaults([&](StorageCall, const FileId&) {
+      return dead ? StorageFault::kFailBefore : StorageFault::kNone;
+    });
+  }
+  store.Start();
+  scheduler_.RunFor(std::chrono::minutes(1));
+  for (auto& app : apps_) app->Exec("INSERT INTO t VALUES (1)");
+  stores_[kCount - 1].SetFaults([&](StorageCall call, const FileId&) {
+    if (call == StorageCall::kWrite) dead = false;
+    return StorageFault::kNone;
+  });
+  const auto closed = store.Close({});
+  EXPECT_TRUE(closed.ok()) << closed.error().message();
   for (int i = 0; i < kCount; ++i) ExpectRestored(i);
 }
 

@@ -510,29 +510,22 @@ Result<void> Uploader::ForceSnapshot(const Context& ctx) {
   return {};
 }
 
-Result<void> Uploader::Drain(const Context& ctx, std::chrono::nanoseconds retry_interval) {
+Result<void> Uploader::Drain(const Context& ctx) {
   if (task_) task_->Stop();
-  int attempts = 0;
+  if (failed_drains_ > 0) {
+    log_.Warn("shutdown sync failed, retrying (press Ctrl+C again to skip)",
+              {{"attempts", failed_drains_}, {"error", Status().error}});
+  }
   for (;;) {
     auto passed = Pass(ctx);
     if (passed.ok() && passed.value()) return {};
     if (passed.ok() && position_) continue;
     if (passed.ok()) return Error(ErrorCode::kUnavailable, "the replica is ahead of capture");
-    ++attempts;
-    const Error error = passed.error();
-    if (error.Is(ErrorCode::kCancelled) && attempts == 1) return error;  // Nothing failed.
-    NoteFailure(error);
-    if (retry_interval.count() <= 0) return error;
-    const auto waited = ctx.Wait(retry_interval);
-    if (!waited.ok()) {
-      return Error(waited.error().code(),
-                   fmt::format("{} after {} attempts: {}",
-                               waited.error().Is(ErrorCode::kTimeout) ? "shutdown sync timeout"
-                                                                      : "shutdown sync interrupted",
-                               attempts, error.message()));
-    }
-    log_.Warn("shutdown sync failed, retrying (press Ctrl+C again to skip)",
-              {{"attempts", attempts}, {"error", error.message()}});
+    // Cut off in the first attempt: nothing has failed.
+    if (passed.error().Is(ErrorCode::kCancelled) && failed_drains_ == 0) return passed.error();
+    ++failed_drains_;
+    NoteFailure(passed.error());
+    return passed.error();
   }
 }
 

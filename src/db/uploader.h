@@ -83,9 +83,9 @@ class Uploader {
   // Starts the task that uploads what Offer brings. Without it only Drain uploads.
   void Start();
   void Offer(const LocalFiles& files);
-  // Uploads everything that is offered, in the caller's thread, trying again until `ctx` ends.
-  // Stops the task for good.
-  Result<void> Drain(const Context& ctx, std::chrono::nanoseconds retry_interval);
+  // One attempt to upload everything that is offered, in the caller's thread. Stops the task for
+  // good; may be called again.
+  Result<void> Drain(const Context& ctx);
   // Writes a snapshot of what is offered and uploaded (db/force_snapshot.h). No task runs.
   Result<void> ForceSnapshot(const Context& ctx);
   ReplicaStatus Status() const;
@@ -137,6 +137,7 @@ class Uploader {
   bool more_ = false;                     // The last pass was limited.
   std::optional<Txid> rebase_requested_;  // Above which we asked capture to go on.
   int failures_ = 0;
+  int failed_drains_ = 0;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;
 

@@ -655,10 +655,38 @@ TEST_F(UploaderTest, CloseGivesUpAtItsDeadline) {
   Write(app, 1);
   FailEverything();
   const Context limited = ctx_.WithDeadline(clock_.Monotonic() + seconds(30));
-  const auto closed = engine().Close(limited, std::chrono::milliseconds(500));
+  const auto closed = CloseEngine(limited, std::chrono::milliseconds(500));
   ASSERT_FALSE(closed.ok());
   EXPECT_NE(closed.error().message().find("shutdown sync timeout after"), std::string::npos)
       << closed.error().message();
+}
+
+// A replica that is dead, with another behind it: the last commits reach the other at once.
+TEST_F(UploaderTest, CloseTriesAllReplicasBeforeItTriesAgain) {
+  SqliteApp app(Path());
+  Create(app);
+  MemoryStore dead;
+  dead.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
+  DatabaseOptions options = Options();
+  ReplicaOptions replica;
+  replica.client = MakeMemoryClient(dead);
+  options.replicas.insert(options.replicas.begin(), replica);
+  Database database(*env_, scheduler_, options, log_);
+  database.Start();
+  scheduler_.RunFor(minutes(1));
+  Write(app, 1);
+  MonoTime arrived;
+  store_.SetFaults([&](StorageCall call, const FileId&) {
+    if (call == StorageCall::kWrite) arrived = clock_.Monotonic();
+    return StorageFault::kNone;
+  });
+  const MonoTime began = clock_.Monotonic();
+  Database* const only = &database;
+  const Context limited = ctx_.WithDeadline(began + seconds(30));
+  const auto closed = CloseDatabases(limited, {&only, 1}, std::chrono::milliseconds(500));
+  EXPECT_FALSE(closed.front().ok());
+  EXPECT_EQ(arrived, began);
+  ExpectRestores();
 }
 
 // The state directory vanishes under a running engine.

@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "db/close.h"
 #include "db/database.h"
 #include "replica/restore.h"
 #include "tests/simulation/application.h"
@@ -389,7 +390,8 @@ void Town::CloseReplicator(Process& process, Database& database) {
   const Model::Number before = model_.newest();
   const bool there = before > 0 && model_.IsOfPresentFile(before);
   const std::uint64_t faults = process.injected_faults();
-  const auto closed = database.Close(ctx, kShutdownRetry);
+  Database* const only = &database;
+  const auto closed = std::move(CloseDatabases(ctx, {&only, 1}, kShutdownRetry).front());
   if (process.dead() || !closed.ok() || faults != process.injected_faults() || !there) return;
   for (const auto& site : sites_) {
     const auto newest = site->checker.NewestState();

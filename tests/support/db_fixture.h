@@ -10,6 +10,7 @@
 #include "base/env.h"
 #include "base/manual_clock.h"
 #include "base/seeded_scheduler.h"
+#include "db/close.h"
 #include "db/database.h"
 #include "replica/plan.h"
 #include "replica/restore.h"
@@ -66,9 +67,13 @@ class DbFixture : public ::testing::Test {
   }
   void Close() {
     if (!engine_) return;
-    const auto closed = engine_->Close(ctx_, std::chrono::nanoseconds(0));
+    const auto closed = CloseEngine(ctx_);
     EXPECT_TRUE(closed.ok()) << closed.error().message();
     Stop();
+  }
+  Result<void> CloseEngine(const Context& ctx, std::chrono::nanoseconds retry_interval = {}) {
+    Database* const database = &engine();
+    return std::move(CloseDatabases(ctx, {&database, 1}, retry_interval).front());
   }
   // Captures and uploads what is committed now; the TXID.
   Txid Sync() {
