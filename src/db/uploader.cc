@@ -12,6 +12,7 @@
 #include "base/try.h"
 #include "db/force_snapshot.h"
 #include "format/ltx.h"
+#include "format/ltx_decoder.h"
 #include "format/names.h"
 #include "replica/merge.h"
 #include "replica/plan.h"
@@ -409,6 +410,11 @@ Result<Uploader::Body> Uploader::OpenBody(const Context& ctx, const FileId& id,
     body.created_at = LS_TRY(ReadLocalHeader(env_, path)).Timestamp();
     auto file = LS_TRY(env_.Open(path, {}));
     body.size_bytes = LS_TRY(file->Stat()).size_bytes;
+    // As a merge proves its inputs, but for what would be read twice at some cost.
+    if (*body.size_bytes <= kMaxMergedBytes) {
+      const auto reading = MakeFileSource(LS_TRY(env_.Open(path, {})));
+      LS_TRY(VerifyLtx(ctx, *reading), "{}", path.string());
+    }
     body.source = MakeFileSource(std::move(file));
     return body;
   }

@@ -455,6 +455,33 @@ TEST_F(UploaderTest, R19DamagedLocalFileIsBridged) {
   }
 }
 
+// R19: the newest local file, which goes up by itself, is damaged anywhere: it does not reach the
+// replica, and what it held does.
+TEST_F(UploaderTest, R19DamagedNewestFileIsNotUploaded) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(10));
+  constexpr std::size_t kPlaces = 20;
+  for (std::size_t i = 0; i < kPlaces; ++i) {
+    SCOPED_TRACE(i);
+    FailEverything();
+    Write(app, 1);
+    Run(minutes(1));
+    const Txid newest = engine().Status().txid;
+    ASSERT_EQ(engine().Status().replicas[0].txid.Next(), newest);
+    const auto path = Meta() / "ltx/0" / FormatLtxFilename({newest, newest});
+    auto bytes = ReadWholeFile(path);
+    bytes[i * (bytes.size() - 1) / (kPlaces - 1)] ^= std::byte{0x10};
+    WriteWholeFile(path, bytes);
+    store_.SetFaults(nullptr);
+    Run(minutes(20));
+    ASSERT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync)
+        << engine().Status().replicas[0].error;
+    ExpectRestores();
+  }
+  ExpectProven();
+}
+
 // R24: what one pass leaves over goes in the next one, at once, not an interval later.
 TEST_F(UploaderTest, R24LimitedPassesFollowEachOther) {
   DatabaseOptions options = Options();
