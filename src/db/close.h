@@ -14,8 +14,8 @@ namespace litestream {
 // a replica fails, tries again every `retry_interval` (0: never) until `ctx` ends.
 //
 // Every replica gets its first attempt before any gets a second, and those that were well go first:
-// a dead replica costs the others nothing. Several threads work at once if there are many databases.
-// The result of each database, in order; it is closed whatever the result.
+// a dead replica costs the others nothing. Several threads work at once if there are many
+// databases. The result of each database, in order; it is closed whatever the result.
 std::vector<Result<void>> CloseDatabases(const Context& ctx, std::span<Database* const> databases,
                                          std::chrono::nanoseconds retry_interval);
 

@@ -103,6 +103,7 @@ Result<bool> Database::TryAttach(const Context& ctx) {
   // Somebody is going to make a database of it; the switch to WAL mode would fix its page size.
   if (stat.value().size_bytes == 0) return false;
   SetState(DatabaseState::kAttaching);
+  log_.Debug("attaching");
   LS_TRY(CheckIsDatabase(env_, options_.path));
   auto prepared = PrepareMeta(ctx, stat.value());
   if (!prepared.ok()) {
@@ -203,6 +204,7 @@ Result<void> Database::FirstCapture(const Context& ctx) {
   pace_.Settle();
   directory_watch_.reset();
   wal_watch_.reset();
+  log_.Debug("attached", {{"txid", FormatTxid(capture_->position().txid)}});
   OfferFiles();
   return {};
 }
@@ -615,8 +617,7 @@ Result<void> Database::SyncOnce(const Context& ctx) {
     return Error(ErrorCode::kNotFound, "no position, waiting for data");
   }
   for (auto& uploader : uploaders_) {
-    LS_TRY(DrainOne(ctx, *uploader), "replica {}",
-           uploader->Status().name);
+    LS_TRY(DrainOne(ctx, *uploader), "replica {}", uploader->Status().name);
   }
   return {};
 }
@@ -653,25 +654,16 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader) {
 // Capturing is local and short; it is done even when the caller is in a hurry.
 Result<void> Database::CaptureLast(const Context& ctx) {
   const Context local_ctx = Context(std::stop_token(), std::nullopt, ctx.clock());
-  Result<void> captured;
+  // If the files were replaced and nobody told, it attaches to what is there now.
+  if (attachment_) LS_TRY(CheckHold(local_ctx));
   if (!attachment_ && waker_.load() != nullptr) {
-    // Stopped before it was attached, or while it was being attached. That may take long, so it
-    // ends with the caller's patience.
-    auto attached = TryAttach(ctx);
-    if (!attached.ok()) captured = std::move(attached).error();
+    // Or stopped before it was attached, or meanwhile. That may take long, so it ends with the
+    // caller's patience.
+    LS_TRY(TryAttach(ctx));
   }
-  if (attachment_) {
-    auto hold = CheckHold(local_ctx);
-    if (hold.ok() && hold.value()) {
-      auto view = attachment_->Peek();
-      if (view.ok() && !capture_->IsCaptured(view.value())) captured = CaptureNew(local_ctx);
-    }
-  }
-  if (attachment_) {
-    capture_->CloseNewest();
-    OfferWhatWasOpen(/*fresh=*/false);
-  }
-  return captured;
+  if (!attachment_) return {};
+  if (!capture_->IsCaptured(LS_TRY(attachment_->Peek()))) return CaptureNew(local_ctx);
+  return {};
 }
 
 bool Database::IsFailing() const {
@@ -684,6 +676,10 @@ Result<void> Database::Drain(const Context& ctx) {
   if (!last_captured_) {
     StopTask();
     last_captured_ = CaptureLast(ctx);
+    if (attachment_) {
+      capture_->CloseNewest();
+      OfferWhatWasOpen(/*fresh=*/false);
+    }
   }
   std::vector<Uploader*> order;
   for (auto& uploader : uploaders_) order.push_back(uploader.get());

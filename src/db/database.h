@@ -89,8 +89,8 @@ class Database : private UploaderHost {
   Result<void> SnapshotOnce(const Context& ctx);
 
   // The end has two steps, for CloseDatabases (db/close.h).
-  // Stops what runs, captures what is committed, makes one attempt to bring each replica level; those
-  // that were well go first. The first error of a replica; may be called again.
+  // Stops what runs, captures what is committed, makes one attempt to bring each replica level;
+  // those that were well go first. The first error of a replica; may be called again.
   Result<void> Drain(const Context& ctx);
   // Lets go of the database. An error if the last commits could not be captured.
   Result<void> Release();

@@ -94,7 +94,8 @@ TEST_F(StoreTest, CloseHasOneDeadline) {
   for (int i = 0; i < kCount; ++i) ExpectRestored(i);
 }
 
-// Most replicas are dead, and then come back: all get what was committed, first those that are well.
+// Most replicas are dead, and then come back: all get what was committed, first those that are
+// well.
 TEST_F(StoreTest, CloseTriesAllBeforeItTriesAgain) {
   Store store(Env::Real(), scheduler_, {}, log_);
   CreateAll(store);

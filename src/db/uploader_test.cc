@@ -666,6 +666,23 @@ TEST_F(UploaderTest, R40CloseDrains) {
   ExpectRestores();
 }
 
+// The database is replaced, and the stop comes before anybody has noticed.
+TEST_F(UploaderTest, CloseAfterTheDatabaseWasReplaced) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(1));
+  const auto other = dir_.path() / "other";
+  {
+    SqliteApp maker(other);
+    maker.Exec("CREATE TABLE other (x)");
+  }
+  std::filesystem::remove(Wal());
+  std::filesystem::remove(Path().string() + "-shm");
+  std::filesystem::rename(other, Path());
+  Close();
+  ExpectRestores();
+}
+
 // Stopped before the first step ran: what was committed before is captured all the same.
 TEST_F(UploaderTest, CloseBeforeTheFirstStep) {
   SqliteApp app(Path());

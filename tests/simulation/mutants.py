@@ -103,6 +103,11 @@ MUTANTS = [
      "src/db/capture.cc",
      "    if (found != earlier->pages.end() && found->pgno == pgno) {\n",
      "    if (!M && found != earlier->pages.end() && found->pgno == pgno) {\n"),
+    ("plain-xor", "the database checksum is a plain XOR of the page sums",
+     "src/db/capture.cc",
+     "  out.checksum.Toggle(sum);\n",
+     "  if (M) out.checksum = DatabaseChecksum(out.checksum.value() ^ sum);\n"
+     "  if (!M) out.checksum.Toggle(sum);\n"),
     ("shrink-not-dropped", "pages that a commit cuts off stay in the checksum",
      "src/db/capture.cc",
      "  LS_TRY(DropPages(out, position_.commit_pages, segment.commit_pages));\n",
@@ -135,6 +140,10 @@ MUTANTS = [
      "      LS_TRY(Store(ctx, {kLevel0, last}, last));\n"
      "      position_ = before;\n    }\n"
      "    if (position_->Next() >= files.range->min) {\n"),
+    ("snapshot-beyond-end", "a snapshot claims a transaction more than it holds",
+     "src/db/uploader.cc",
+     "  return Store(ctx, {kSnapshotLevel, {Txid{1}, txid}}, {txid, txid});\n",
+     "  return Store(ctx, {kSnapshotLevel, {Txid{1}, M ? txid.Next() : txid}}, {txid, txid});\n"),
     ("believes-failed-upload", "an upload whose answer is an error counts as done",
      "src/db/uploader.cc",
      "  if (written.ok()) {\n    NoteProgress(written.value());\n",
@@ -157,7 +166,7 @@ MUTANTS = [
      "    if (!M) uploaded = std::min(uploaded, uploader->Status().txid);\n  }\n"),
     ("stop-without-capture", "a clean stop does not capture the last commits",
      "src/db/database.cc",
-     "keep(CaptureNew(local_ctx));\n", "keep(M ? Result<void>() : CaptureNew(local_ctx));\n"),
+     "return CaptureNew(local_ctx);\n", "return M ? Result<void>() : CaptureNew(local_ctx);\n"),
     ("no-slow-tick", "without an event nothing is tested ever again",
      "src/db/database.cc",
      "  MonoTime at = slow_tick_;\n",
