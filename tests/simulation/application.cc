@@ -96,7 +96,7 @@ class Writer {
                         "DELETE FROM t WHERE id >= (1 << 40)",
                         (1 + dice().Below(20)) * row));
       case 7:
-        return Checkpoint();
+        return dice().OneIn(3) ? Restarts() : Checkpoint();
       case 8:
         // The same page again and again: many frames, few pages.
         return Repeat(static_cast<int>(dice().Below(20)));
@@ -134,6 +134,15 @@ class Writer {
            app_.Exec(fmt::format("PRAGMA wal_checkpoint({})", kModes[dice().Below(4)]),
                      Tolerate::kBusy) &&
            app_.Exec(fmt::format("PRAGMA busy_timeout = {}", kBusyTimeoutMs));
+  }
+
+  // The WAL is begun anew again and again, and stays short.
+  bool Restarts() {
+    if (!plan_.checkpoints) return true;
+    for (std::uint64_t i = 1 + dice().Below(4); i > 0; --i) {
+      if (!app_.Exec("PRAGMA wal_checkpoint(PASSIVE)", Tolerate::kBusy) || !Repeat(1)) return false;
+    }
+    return true;
   }
 
   Process& process_;

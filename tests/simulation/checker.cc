@@ -33,6 +33,18 @@ class SpanSource final : public ByteSource {
   std::span<const std::byte> rest_;
 };
 
+// As docs/formats/page_sums.md says, and not as the engine does it.
+std::uint64_t ChecksumOf(const Image& image) {
+  std::uint64_t all = 0;
+  for (std::size_t i = 0; i < image.pages.size(); ++i) {
+    std::uint64_t z = PageSum(Pgno{static_cast<std::uint32_t>(i + 1)}, image.pages[i]->bytes);
+    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
+    all ^= z ^ (z >> 31U);
+  }
+  return all;
+}
+
 Image ImageOf(std::span<const std::byte> database, std::uint32_t page_size) {
   Image image;
   image.page_size = page_size;
@@ -73,6 +85,11 @@ std::optional<Image> Checker::Decode(const FileId& id, std::span<const std::byte
   };
   const auto header = decoder.ReadHeader(ctx);
   if (!header.ok()) return damaged(header.error());
+  if (header.value().txids != id.txids) {
+    world_.Fail(fmt::format("stored file {} holds {}", FormatLtxFilename(id.txids),
+                            FormatLtxFilename(header.value().txids)));
+    return std::nullopt;
+  }
   Image out;
   out.page_size = header.value().page_size;
   const std::size_t count = header.value().commit_pages;
@@ -98,6 +115,12 @@ std::optional<Image> Checker::Decode(const FileId& id, std::span<const std::byte
         fmt::format("{} lacks pages that nothing before it has", FormatLtxFilename(id.txids)));
     return std::nullopt;
   }
+  const auto proof = header.value().Proof();
+  if (!proof || proof->after != ChecksumOf(out)) {
+    world_.Fail(
+        fmt::format("{} does not prove the state that it leads to", FormatLtxFilename(id.txids)));
+    return std::nullopt;
+  }
   return out;
 }
 
@@ -105,6 +128,13 @@ void Checker::OnStored(const FileId& id, std::span<const std::byte> content) {
   if (world_.failed()) return;
   const auto decoded = Decode(id, content);
   if (!decoded) return;
+  const Stored stored{.hash = MakePage(content)->hash, .cut = cuts_};
+  const auto [before, is_new] = objects_.try_emplace(id, stored);
+  if (!is_new && before->second.cut == cuts_ && before->second.hash != stored.hash) {
+    world_.Fail(FormatLtxFilename(id.txids) + " was overwritten with other content");
+    return;
+  }
+  before->second = stored;
   ++files_checked_;
   stored_bytes_ += content.size();
   Judge(id, *decoded);

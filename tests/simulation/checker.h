@@ -54,6 +54,11 @@ class Checker {
     Image image;            // Of the newest ones.
   };
   std::map<Txid, Known> known_;
+  struct Stored {
+    std::uint64_t hash = 0;
+    std::uint64_t cut = 0;
+  };
+  std::map<FileId, Stored> objects_;
   Txid reported_;
   bool whole_ = true;  // There is a way through all that is stored.
   std::uint64_t cuts_ = 0;

@@ -116,15 +116,28 @@ bool Model::IsOfPresentFile(Number number) const {
   return stat.ok() && stat.value().identity.inode == states_[number - 1].inode;
 }
 
+const Model::Followed* Model::Present() const {
+  const auto database = world_.disk().Stat(path_);
+  const auto shm = world_.disk().Stat(path_ + "-shm");
+  if (!database.ok() || !shm.ok()) return nullptr;
+  const auto it = followed_.find(shm.value().identity.inode);
+  if (it == followed_.end() || !it->second.header) return nullptr;
+  const Followed& f = it->second;
+  const bool same = f.index.database_inode == database.value().identity.inode;
+  return same && world_.memory().Look(it->first, 0) != nullptr ? &f : nullptr;
+}
+
 std::uint32_t Model::FramesToCheckpoint() const {
-  const auto stat = world_.disk().Stat(path_);
-  for (const auto& [inode, f] : followed_) {
-    const std::byte* const memory = world_.memory().Look(inode, 0);
-    const bool present = stat.ok() && stat.value().identity.inode == f.index.database_inode;
-    if (memory == nullptr || !f.header || !present) continue;
-    return f.header->frames - Native32(memory + kBackfillOffset);
-  }
-  return 0;
+  const Followed* const f = Present();
+  if (f == nullptr) return 0;
+  const std::byte* const memory = world_.memory().Look(f->index.shm_inode, 0);
+  return f->header->frames - Native32(memory + kBackfillOffset);
+}
+
+std::optional<Model::WalId> Model::PresentWal() const {
+  const Followed* const f = Present();
+  if (f == nullptr) return std::nullopt;
+  return WalId{.inode = f->wal->Stat().value().identity.inode, .salts = f->header->salts};
 }
 
 void Model::OnWalIndex(const WalIndex& index) {

@@ -49,6 +49,13 @@ class Model {
   bool Equal(Number a, Number b) const { return states_[a - 1].hash == states_[b - 1].hash; }
   // Frames of the WAL that no checkpoint has brought into the database; 0 if nobody has it open.
   std::uint32_t FramesToCheckpoint() const;
+  // The WAL of the file that is at the path now: changes when it is begun anew. Unset: not open.
+  struct WalId {
+    std::uint64_t inode = 0;
+    std::array<std::uint32_t, 2> salts = {};
+    friend bool operator==(const WalId&, const WalId&) = default;
+  };
+  std::optional<WalId> PresentWal() const;
   // Whether it was a state of the file that is at the path now.
   bool IsOfPresentFile(Number number) const;
   // The oldest state from `from` on that is `image`.
@@ -76,6 +83,7 @@ class Model {
     std::uint64_t inode = 0;
   };
 
+  const Followed* Present() const;
   void Observe();
   void OnWalIndex(const WalIndex& index);
   void Publish(Followed& f, const Header& header);

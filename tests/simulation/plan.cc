@@ -67,6 +67,7 @@ void DrawTrouble(Plan& plan, Random& dice) {
   plan.delete_database = dice.OneIn(6);
   plan.delete_wal = dice.OneIn(6);
   plan.restore_over = dice.OneIn(6);
+  plan.take_turns = dice.OneIn(4);
 }
 
 void DrawFaults(FaultRates& rates, Random& dice) {

@@ -57,6 +57,7 @@ struct Plan {
   bool delete_database = false;
   bool delete_wal = false;
   bool restore_over = false;
+  bool take_turns = false;  // Replicator and applications.
   FaultRates application_faults;
   FaultRates replicator_faults;
   StoreFaults store_faults;

@@ -21,34 +21,14 @@ const char* const kRestoreOutput = "/restore/out";
 constexpr seconds kShutdownTimeout{30};
 constexpr milliseconds kShutdownRetry{500};
 
-// The engine's log lines as events.
-class TraceSink final : public LogSink {
- public:
-  TraceSink(World& world, LogLevel level) : world_(world), level_(level) {}
-  bool Enabled(LogLevel level) const override { return level >= level_; }
-  void Write(LogLevel /*level*/, std::string_view message, const LogFields& /*bound*/,
-             const LogFields& fields) override {
-    world_.Note("log", "", message);
-    for (const LogField& field : fields) {
-      if (field.key != "error" && field.key != "reason") continue;
-      if (const auto* text = std::get_if<std::string>(&field.value)) {
-        world_.Note("log", field.key, *text);
-      }
-    }
-  }
-
- private:
-  World& world_;
-  const LogLevel level_;
-};
-
 }  // namespace
 
 Town::Town(World& world, const Plan& plan, bool log)
     : world_(world),
       plan_(plan),
       model_(world, kDatabase),
-      log_(std::make_shared<TraceSink>(world, log ? LogLevel::kDebug : LogLevel::kWarn)),
+      watch_(world, model_, kDatabase),
+      log_level_(log ? LogLevel::kDebug : LogLevel::kWarn),
       dice_(Mix(world.seed(), 7)) {
   for (int i = 0; i < (plan.second_replica ? 2 : 1); ++i) {
     sites_.push_back(std::make_unique<Site>(world, model_, plan.store_faults));
@@ -158,6 +138,7 @@ std::vector<std::pair<std::string, Town::Trouble>> Town::Troubles() const {
   add(plan_.delete_database, "delete", &Town::DeleteDatabase);
   add(plan_.delete_wal, "delete wal", &Town::DeleteWal);
   add(plan_.restore_over, "restore over", &Town::RestoreOver);
+  add(plan_.take_turns, "take turns", &Town::TakeTurns, 3);
   return all;
 }
 
@@ -194,6 +175,7 @@ void Town::CrashApplication() {
 void Town::PowerFailure() {
   world_.PowerFailure(dice_.Next());
   mayor_->Sleep(milliseconds(1));
+  watch_.OnPowerFailure();
 }
 
 void Town::FillDisk() {
@@ -214,6 +196,7 @@ void Town::BreakStore() {
 void Town::WipeStore() {
   Site& site = AnySite(dice_);
   site.checker.OnHistoryCut();
+  watch_.OnPeople();
   (void)site.store.Look()->DeleteAll(Context::Background()).ok();
 }
 
@@ -224,6 +207,7 @@ void Town::ExpireStore() {
   const auto files = client->List(ctx, kLevel0, {});
   if (!files.ok() || files.value().empty()) return;
   site.checker.OnHistoryCut();
+  watch_.OnPeople();
   std::vector<FileId> old;
   const std::uint64_t count = 1 + dice_.Below(files.value().size());
   for (std::uint64_t i = 0; i < count; ++i) old.push_back(files.value()[i].id);
@@ -232,31 +216,56 @@ void Town::ExpireStore() {
 
 // --- What people do to their databases. ---
 
-void Town::Maintain(const std::string& what, std::function<void(Process&)> work) {
-  const bool replicator_too = dice_.OneIn(2);
-  std::vector<Role*> stopped;
+std::vector<Town::Role*> Town::Pause(bool applications, bool replicators) {
+  std::vector<Role*> paused;
   for (auto& role : roles_) {
-    if (role->is_application || (replicator_too && role->name != "restorer")) {
-      role->paused = true;
-      stopped.push_back(role.get());
-      StopRole(*role, dice_.OneIn(4));
-    }
+    if (role->is_application ? !applications : !replicators || role->name == "restorer") continue;
+    role->paused = true;
+    paused.push_back(role.get());
+    StopRole(*role, dice_.OneIn(4));
   }
-  for (Role* const role : stopped) {
+  for (Role* const role : paused) {
     // A crash comes in one of the next calls; there may be none.
     for (int i = 0; role->pid != 0 && world_.Alive(role->pid) && !mayor_->dead(); ++i) {
       mayor_->Sleep(milliseconds(100));
       if (i == 50) StopRole(*role, false);
     }
   }
+  return paused;
+}
+
+void Town::Resume(const std::vector<Role*>& paused) {
+  for (Role* const role : paused) {
+    role->paused = false;
+    world_.Wake(*role->keeper);
+  }
+}
+
+void Town::Maintain(const std::string& what, std::function<void(Process&)> work) {
+  const auto paused = Pause(true, dice_.OneIn(2));
+  watch_.SetPeopleAtWork(true);
   if (!mayor_->dead()) {
     const std::uint32_t pid = world_.Start("admin " + what, {}, std::move(work)).pid();
     world_.WaitForExit(pid);
   }
-  for (Role* const role : stopped) {
-    role->paused = false;
-    world_.Wake(*role->keeper);
+  watch_.SetPeopleAtWork(false);
+  Resume(paused);
+}
+
+// The replicator is never there when the applications are.
+void Town::TakeTurns() {
+  auto applications = Pause(true, false);
+  auto replicators = Pause(false, true);
+  for (std::uint64_t round = 1 + dice_.Below(4); round > 0 && !mayor_->dead(); --round) {
+    Resume(replicators);
+    mayor_->Sleep(milliseconds(dice_.Below(4'000)));
+    replicators = Pause(false, true);
+    Resume(applications);
+    mayor_->Sleep(milliseconds(dice_.Below(4'000)));
+    applications = Pause(true, false);
   }
+  Resume(replicators);
+  Resume(applications);
 }
 
 void Town::RemoveFiles(Process& process) {
@@ -371,7 +380,8 @@ void Town::RunReplicator(Process& process) {
     replica.sync_interval = plan_.sync_interval;
     options.replicas.push_back(replica);
   }
-  Database database(process.env(), process.scheduler(), options, log_);
+  Database database(process.env(), process.scheduler(), options,
+                    watch_.MakeLogger(process, log_level_));
   database.Start();
   while (!process.stopping().stop_requested()) {
     process.Sleep(seconds(1), process.stopping());

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "db/database.h"
 #include "tests/simulation/checker.h"
+#include "tests/simulation/engine_watch.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/plan.h"
 #include "tests/simulation/store.h"
@@ -79,6 +80,10 @@ class Town {
   void DeleteDatabase();
   void DeleteWal();
   void RestoreOver();
+  void TakeTurns();
+  // They end, and stay away until Resume.
+  std::vector<Role*> Pause(bool applications, bool replicators);
+  void Resume(const std::vector<Role*>& paused);
   // Runs `work` while no application runs, and in half of the cases no replicator.
   void Maintain(const std::string& what, std::function<void(Process&)> work);
 
@@ -93,7 +98,8 @@ class Town {
   const Plan& plan_;
   Model model_;
   std::vector<std::unique_ptr<Site>> sites_;
-  Logger log_;
+  EngineWatch watch_;
+  const LogLevel log_level_;
   Random dice_;
   bool calm_ = false;
   bool closed_ = false;

@@ -1,0 +1,146 @@
+#include "tests/simulation/engine_watch.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include <fmt/core.h>
+
+#include "db/database.h"
+#include "format/names.h"
+
+namespace litestream::sim {
+namespace {
+
+std::string_view FieldOf(const LogFields& fields, std::string_view key) {
+  for (const LogField& field : fields) {
+    const auto* const text = std::get_if<std::string>(&field.value);
+    if (field.key == key && text != nullptr) return *text;
+  }
+  return "";
+}
+
+bool IsReplicator(std::string_view who) {
+  return who == "replicator" || who == "rival";
+}
+
+class WatchSink final : public LogSink {
+ public:
+  WatchSink(EngineWatch& watch, Process& process, LogLevel level)
+      : watch_(watch), process_(process), level_(level) {}
+  bool Enabled(LogLevel level) const override { return level >= LogLevel::kDebug; }
+  void Write(LogLevel level, std::string_view message, const LogFields& /*bound*/,
+             const LogFields& fields) override {
+    if (process_.dead()) return;
+    watch_.OnLine(process_, message, fields);
+    if (level < level_) return;
+    process_.world().Note("log", "", message);
+    for (const std::string_view key : {"error", "reason"}) {
+      const auto text = FieldOf(fields, key);
+      if (!text.empty()) process_.world().Note("log", key, text);
+    }
+  }
+
+ private:
+  EngineWatch& watch_;
+  Process& process_;
+  const LogLevel level_;
+};
+
+}  // namespace
+
+Logger EngineWatch::MakeLogger(Process& process, LogLevel level) {
+  return Logger(std::make_shared<WatchSink>(*this, process, level));
+}
+
+EngineWatch::Causes EngineWatch::Now(const Process& process) {
+  constexpr std::array<std::string_view, 5> kKinds = {"io error", "write error", "no space",
+                                                      "sync error", "open error"};
+  const auto& all = world_.faults();
+  for (; faults_seen_ < all.size(); ++faults_seen_) {
+    const Fault& fault = all[faults_seen_];
+    const bool ours = IsReplicator(fault.who) && std::ranges::count(kKinds, fault.what) > 0;
+    if (ours || fault.what == "disk full") ++faults_;
+  }
+  // As long as they are at it, nobody knows what they have done already.
+  if (people_at_work_) ++people_;
+  return {.people = people_, .power = world_.boots(), .faults = faults_, .pid = process.pid()};
+}
+
+void EngineWatch::Unexplained(std::string_view message, std::string_view detail) {
+  world_.Fail(fmt::format("the engine says \"{}{}{}\", and nothing explains it", message,
+                          detail.empty() ? "" : ": ", detail));
+}
+
+void EngineWatch::OnComparison(const Causes& now, std::string_view reason) {
+  if (now.people != attached_.people || now.power != attached_.power ||
+      now.faults != attached_.faults) {
+    return;
+  }
+  // At the front of an empty WAL nothing can be proven.
+  if (reason == "the WAL was empty at the last position") return;
+  // It is noted behind the first capture.
+  if (now.pid != attached_.pid && reason == "it is not known which files the position belongs to") {
+    return;
+  }
+  // The WAL was begun anew while nobody held it: what stood in it may be gone.
+  if (now.pid != attached_.pid && (!captured_wal_ || model_.PresentWal() != captured_wal_)) return;
+  Unexplained("comparing the database", reason);
+}
+
+void EngineWatch::OnLine(Process& process, std::string_view message, const LogFields& fields) {
+  const Causes now = Now(process);
+  const bool people = now.people != attached_.people;
+  const bool faults = now.faults != attached_.faults;
+  if (message == "captured") {
+    captured_ = FieldOf(fields, "txid");
+    captured_causes_ = now;
+    captured_wal_ = model_.PresentWal();
+    // The first one is complete when it is noted to which files it belongs.
+    if (now.pid != attached_.pid) first_wal_ = std::exchange(captured_wal_, std::nullopt);
+  } else if (message == "attaching") {
+    attaching_[now.pid] = now;
+  } else if (message == "attached") {
+    attached_ = attaching_[now.pid];
+    if (first_wal_) captured_wal_ = std::exchange(first_wal_, std::nullopt);
+  } else if (message == "comparing the database with what was captured") {
+    OnComparison(now, FieldOf(fields, "reason"));
+  } else if (message.starts_with("the database or its WAL was replaced")) {
+    if (!people) Unexplained(message, "");
+  } else if (message.starts_with("capture does not fit")) {
+    const auto error = FieldOf(fields, "error");
+    const bool broken = error.find("the hold on the WAL was broken") != std::string_view::npos;
+    if (!people && (broken || !faults)) Unexplained(message, error);
+  } else if (message.starts_with("lost the read transaction") ||
+             message.starts_with("checkpoint lost the read transaction") ||
+             message.starts_with("page sums do not add up") ||
+             message.starts_with("local LTX file is damaged")) {
+    if (!people && !faults) Unexplained(message, FieldOf(fields, "error"));
+  } else if (message.starts_with("the database holds pages that were never captured")) {
+    if (!people) Unexplained(message, "");
+  } else if (message.starts_with("replica lacks transactions that are not kept locally") ||
+             message.starts_with("detected database behind replica")) {
+    // Of what happened at any time: the replica remembers.
+    if (now.people == 0 && now.faults == 0) Unexplained(message, "");
+    // Capture goes on elsewhere, and the old local files go.
+    captured_.clear();
+  }
+}
+
+void EngineWatch::OnPowerFailure() {
+  if (captured_.empty() || captured_causes_.people != people_) return;
+  const auto txid = ParseTxid(captured_);
+  if (!txid.ok()) return;
+  // A sync that was made to fail may have taken anything.
+  const bool sync_failed = std::ranges::any_of(world_.faults(), [](const Fault& fault) {
+    return IsReplicator(fault.who) && fault.what == "sync error";
+  });
+  const auto name = FormatLtxFilename({txid.value(), txid.value()});
+  const auto file = world_.disk().Stat(DefaultMetaPath(path_) / "ltx" / "0" / name);
+  if (sync_failed || (file.ok() && file.value().size_bytes > 0)) return;
+  world_.Fail("the power failed, and " + name + ", which was captured before, is gone");
+}
+
+}  // namespace litestream::sim
