@@ -96,7 +96,9 @@ class Writer {
                         "DELETE FROM t WHERE id >= (1 << 40)",
                         (1 + dice().Below(20)) * row));
       case 7:
-        return dice().OneIn(3) ? Restarts() : Checkpoint();
+        return Checkpoint();
+      case 9:
+        return Restarts();
       case 8:
         // The same page again and again: many frames, few pages.
         return Repeat(static_cast<int>(dice().Below(20)));
@@ -138,7 +140,7 @@ class Writer {
 
   // The WAL is begun anew again and again, and stays short.
   bool Restarts() {
-    if (!plan_.checkpoints) return true;
+    if (!plan_.restarts) return true;
     for (std::uint64_t i = 1 + dice().Below(4); i > 0; --i) {
       if (!app_.Exec("PRAGMA wal_checkpoint(PASSIVE)", Tolerate::kBusy) || !Repeat(1)) return false;
     }

@@ -92,7 +92,6 @@ std::string Difference(const Image& a, const Image& b) {
 Model::Model(World& world, std::string path) : world_(world), path_(std::move(path)) {
   world_.SetOnWalIndex([this](const WalIndex& index) { OnWalIndex(index); });
   world_.SetObserver([this] { Observe(); });
-  world_.SetOnPowerFailure([this] { followed_.clear(); });
 }
 
 bool Model::Is(Number number, const Image& image) const {

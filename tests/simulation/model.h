@@ -42,6 +42,9 @@ class Model {
   // Follows the database at this path, whatever file is there.
   Model(World& world, std::string path);
 
+  // The wal-indexes are gone.
+  void OnPowerFailure() { followed_.clear(); }
+
   Number newest() const { return states_.size(); }
   // Only of the newest ones the pages are kept; the others have none.
   const Image& state(Number number) const { return states_[number - 1].image; }

@@ -30,6 +30,7 @@ void DrawApplications(Plan& plan, Random& dice) {
   plan.huge_transactions = dice.OneIn(3);
   plan.vacuum = dice.OneIn(3);
   plan.checkpoints = dice.OneIn(3);
+  plan.restarts = dice.OneIn(3);
   plan.reopen = dice.OneIn(3);
 }
 

@@ -27,6 +27,7 @@ struct Plan {
   bool huge_transactions = false;
   bool vacuum = false;
   bool checkpoints = false;
+  bool restarts = false;  // Short WALs, begun anew again and again.
   bool reopen = false;
 
   // The replicator.

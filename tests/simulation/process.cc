@@ -115,6 +115,13 @@ std::optional<EnvFault> Process::Enter(std::string_view what, std::string_view t
     world_.Crash(pid_);
     world_.SleepUntil(world_.now_ns(), false);
   }
+  if (!dead_ && cost == Cost::kSync && power_in_sync_ && text.ends_with(power_in_sync_->first)) {
+    const auto failure = std::exchange(power_in_sync_, std::nullopt);
+    if (world_.faults_enabled() && Happens(Mix(calls_, 97), "power failure in sync")) {
+      world_.PowerFailure(failure->second);
+      world_.SleepUntil(world_.now_ns(), false);
+    }
+  }
   if (dead_) return EnvFault{};
   if (!world_.faults_enabled() || cost == Cost::kInstant) return std::nullopt;
   const auto happens = [&](std::uint64_t rate, std::string_view kind) {

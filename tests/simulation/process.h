@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/env.h"
@@ -69,6 +70,10 @@ class Process {
   // Dies when its next sync is done, before anything follows from it: of a commit, the frames are
   // there and nobody has published them.
   void CrashInSync() { crash_in_sync_ = true; }
+  // The power fails in its next sync of a file or directory whose name ends like this.
+  void FailPowerInSync(std::string name_end, std::uint64_t seed) {
+    power_in_sync_ = {std::move(name_end), seed};
+  }
   bool DiesInNextCall() const { return calls_ + 1 == crash_at_; }
   // How long it was kept from running by injected stalls, all in all.
   std::int64_t stalled_ns() const { return stalled_ns_; }
@@ -102,6 +107,7 @@ class Process {
   std::uint64_t calls_ = 0;
   std::uint64_t crash_at_ = UINT64_MAX;
   bool crash_in_sync_ = false;
+  std::optional<std::pair<std::string, std::uint64_t>> power_in_sync_;
   std::int64_t stalled_ns_ = 0;
   std::uint64_t injected_ = 0;
   mutable std::int64_t dead_ns_ = 0;  // What its clock has run ahead since it died.

@@ -1,6 +1,7 @@
 #include "tests/simulation/town.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/core.h>
@@ -30,6 +31,10 @@ Town::Town(World& world, const Plan& plan, bool log)
       watch_(world, model_, kDatabase),
       log_level_(log ? LogLevel::kDebug : LogLevel::kWarn),
       dice_(Mix(world.seed(), 7)) {
+  world.SetOnPowerFailure([this] {
+    model_.OnPowerFailure();
+    watch_.OnPowerFailure();
+  });
   for (int i = 0; i < (plan.second_replica ? 2 : 1); ++i) {
     sites_.push_back(std::make_unique<Site>(world, model_, plan.store_faults));
   }
@@ -173,9 +178,16 @@ void Town::CrashApplication() {
 }
 
 void Town::PowerFailure() {
+  // Mostly while something is being made durable.
+  constexpr std::array kFiles = {"db", "-wal", ".ltx.tmp", "/ltx/0", "pages.sum", "position.tmp"};
+  const auto& role = roles_[dice_.Below(roles_.size())];
+  Process* const process = ProcessOf(*role);
+  if (process != nullptr && dice_.OneIn(2)) {
+    process->FailPowerInSync(kFiles[dice_.Below(kFiles.size())], dice_.Next());
+    return;
+  }
   world_.PowerFailure(dice_.Next());
   mayor_->Sleep(milliseconds(1));
-  watch_.OnPowerFailure();
 }
 
 void Town::FillDisk() {
