@@ -98,6 +98,7 @@ class Writer {
       case 7:
         return Checkpoint();
       case 9:
+      case 10:
         return Restarts();
       case 8:
         // The same page again and again: many frames, few pages.
@@ -142,7 +143,13 @@ class Writer {
   bool Restarts() {
     if (!plan_.restarts) return true;
     for (std::uint64_t i = 1 + dice().Below(4); i > 0; --i) {
-      if (!app_.Exec("PRAGMA wal_checkpoint(PASSIVE)", Tolerate::kBusy) || !Repeat(1)) return false;
+      // Each time another page.
+      if (!app_.Exec("PRAGMA wal_checkpoint(PASSIVE)", Tolerate::kBusy) ||
+          !app_.Exec(fmt::format("UPDATE t SET x = randomblob(length(x)) WHERE id = "
+                                 "(SELECT id FROM t LIMIT 1 OFFSET {})",
+                                 dice().Below(30)))) {
+        return false;
+      }
     }
     return true;
   }

@@ -130,7 +130,7 @@ std::vector<std::pair<std::string, Town::Trouble>> Town::Troubles() const {
   add(plan_.crash_replicator, "crash replicator", &Town::CrashReplicator, 6);
   add(plan_.stop_replicator, "stop replicator", &Town::StopReplicator, 3);
   add(plan_.crash_application, "crash application", &Town::CrashApplication, 6);
-  add(plan_.power_failure, "power failure", &Town::PowerFailure, 3);
+  add(plan_.power_failure, "power failure", &Town::PowerFailure, 5);
   add(plan_.disk_full, "disk full", &Town::FillDisk);
   add(plan_.clock_jumps, "clock jumps", &Town::JumpClock);
   add(plan_.store_breaks, "store breaks", &Town::BreakStore, 2);
@@ -179,11 +179,15 @@ void Town::CrashApplication() {
 
 void Town::PowerFailure() {
   // Mostly while something is being made durable.
-  constexpr std::array kFiles = {"db", "-wal", ".ltx.tmp", "/ltx/0", "pages.sum", "position.tmp"};
-  const auto& role = roles_[dice_.Below(roles_.size())];
-  Process* const process = ProcessOf(*role);
-  if (process != nullptr && dice_.OneIn(2)) {
-    process->FailPowerInSync(kFiles[dice_.Below(kFiles.size())], dice_.Next());
+  constexpr std::array kOfApplications = {"db", "-wal"};
+  constexpr std::array kOfReplicators = {".ltx.tmp", "/ltx/0", "pages.sum", "position.tmp"};
+  const bool application = dice_.OneIn(3);
+  for (auto& role : roles_) {
+    Process* const process = ProcessOf(*role);
+    if (process == nullptr || role->is_application != application || dice_.OneIn(2)) continue;
+    process->FailPowerInSync(
+        application ? kOfApplications[dice_.Below(2)] : kOfReplicators[dice_.Below(4)],
+        dice_.Next());
     return;
   }
   world_.PowerFailure(dice_.Next());
