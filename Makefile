@@ -23,8 +23,8 @@ help:
 	@echo 'make kill-test [KILLS=10000]     SIGKILL at random moments, then restore and compare'
 	@echo 'make simulate [HOURS=1]          the engine in a simulated world, on all cores'
 	@echo 'make mutants                     does the simulator find planted bugs?'
-	@echo 'make fuzz [FUZZ_SECONDS=60]      each parser against damaged input'
-	@echo 'make sanitize                    unit tests under address and thread sanitizers'
+	@echo 'make fuzz [FUZZ_SECONDS=60]      each parser against damaged input; MINUTES= for long runs'
+	@echo 'make sanitize                    all tests under address and thread sanitizers'
 	@echo 'make lint                        clang thread-safety and static checks, tidy rules'
 	@echo 'make format                      clang-format over the tree'
 	@echo 'make deps | clean'
@@ -83,9 +83,9 @@ bench: deps $(RELEASE)/build.ninja
 .PHONY: sanitize
 sanitize: build/asan/build.ninja build/tsan/build.ninja
 	cmake --build --preset asan -j $(JOBS)
-	ctest --preset asan -L unit -j $(JOBS)
+	ctest --preset asan -j $(JOBS)
 	cmake --build --preset tsan -j $(JOBS)
-	ctest --preset tsan -L unit -j $(JOBS)
+	ctest --preset tsan -j $(JOBS)
 
 .PHONY: lint
 lint: deps build/clang/build.ninja
