@@ -43,7 +43,7 @@ std::vector<Result<void>> CloseDatabases(const Context& ctx, std::span<Database*
   for (std::size_t i = 0; i < left.size(); ++i) left[i] = i;
   std::ranges::stable_partition(left, [&](std::size_t i) { return !databases[i]->IsFailing(); });
   for (int attempts = 1; !left.empty(); ++attempts) {
-    ForEach(left, [&](std::size_t i) { results[i] = databases[i]->Drain(ctx); });
+    ForEach(left, [&](std::size_t i) { results[i] = databases[i]->Drain(ctx, attempts); });
     std::erase_if(left, [&](std::size_t i) {
       // Cut off in its first attempt: nothing has failed.
       return results[i].ok() || (attempts == 1 && results[i].error().Is(ErrorCode::kCancelled));

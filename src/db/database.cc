@@ -617,7 +617,7 @@ Result<void> Database::SyncOnce(const Context& ctx) {
     return Error(ErrorCode::kNotFound, "no position, waiting for data");
   }
   for (auto& uploader : uploaders_) {
-    LS_TRY(DrainOne(ctx, *uploader), "replica {}", uploader->Status().name);
+    LS_TRY(DrainOne(ctx, *uploader, 1), "replica {}", uploader->Status().name);
   }
   return {};
 }
@@ -635,7 +635,7 @@ Result<void> Database::SnapshotOnce(const Context& ctx) {
               {{"replica", name}, {"error", made.error().message()}});
     full_wanted_ = true;
     LS_TRY(HandleRequests(ctx));
-    LS_TRY(DrainOne(ctx, *uploader), "replica {}", name);
+    LS_TRY(DrainOne(ctx, *uploader, 1), "replica {}", name);
     LS_TRY(uploader->ForceSnapshot(ctx), "replica {}", name);
   }
   return {};
@@ -643,10 +643,10 @@ Result<void> Database::SnapshotOnce(const Context& ctx) {
 
 // Uploads what is there. A replica may ask for more (a full file above what it holds), so a few
 // rounds.
-Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader) {
+Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int attempt) {
   constexpr int kMaxRounds = 4;
   for (int round = 0;; ++round) {
-    auto drained = uploader.Drain(ctx);
+    auto drained = uploader.Drain(ctx, round == 0 ? attempt : 1);
     if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
   }
 }
@@ -672,7 +672,7 @@ bool Database::IsFailing() const {
   });
 }
 
-Result<void> Database::Drain(const Context& ctx) {
+Result<void> Database::Drain(const Context& ctx, int attempt) {
   if (!last_captured_) {
     StopTask();
     last_captured_ = CaptureLast(ctx);
@@ -688,7 +688,7 @@ Result<void> Database::Drain(const Context& ctx) {
   });
   Result<void> first;
   for (Uploader* const uploader : order) {
-    auto drained = DrainOne(ctx, *uploader);
+    auto drained = DrainOne(ctx, *uploader, attempt);
     if (first.ok() && !drained.ok()) first = std::move(drained);
   }
   return first;

@@ -90,8 +90,9 @@ class Database : private UploaderHost {
 
   // The end has two steps, for CloseDatabases (db/close.h).
   // Stops what runs, captures what is committed, makes one attempt to bring each replica level;
-  // those that were well go first. The first error of a replica; may be called again.
-  Result<void> Drain(const Context& ctx);
+  // those that were well go first. The first error of a replica. May be called again, for the next
+  // `attempt`, from 1 on.
+  Result<void> Drain(const Context& ctx, int attempt);
   // Lets go of the database. An error if the last commits could not be captured.
   Result<void> Release();
   // A replica is failing.
@@ -126,7 +127,7 @@ class Database : private UploaderHost {
   NextRun Sleep();
   std::optional<MonoTime> Postponed(const WalView& view, MonoTime now) const;
   Result<void> CaptureLast(const Context& ctx);
-  Result<void> DrainOne(const Context& ctx, Uploader& uploader);
+  Result<void> DrainOne(const Context& ctx, Uploader& uploader, int attempt);
   void ArmWatches();
   NextRun NoteFailure(const Error& error);
   void NoteSuccess();

@@ -65,6 +65,13 @@ std::optional<PageSumsHeader> Parse(std::span<const std::byte> bytes) {
   return h;
 }
 
+// What the file has at least. The lock page has no entry, and may be the last one.
+std::uint64_t SizeOf(const PageSumsHeader& header) {
+  std::uint64_t last = header.page_count;
+  if (last == LockPage(header.page_size).value) --last;
+  return last == 0 ? 0 : EntryOffset(Pgno{static_cast<std::uint32_t>(last)}) + kEntryBytes;
+}
+
 }  // namespace
 
 PageSums::PageSums(Env& env, std::filesystem::path path, FileOwner owner)
@@ -79,6 +86,9 @@ Result<std::unique_ptr<PageSums>> PageSums::Open(Env& env, const std::filesystem
   std::array<std::byte, kHeaderUsed> bytes = {};
   const std::size_t got = LS_TRY(sums->file_->ReadAt(bytes, 0), "{}", path.string());
   sums->header_ = Parse(std::span(bytes).first(got));
+  if (sums->header_ && LS_TRY(sums->file_->Stat()).size_bytes < SizeOf(*sums->header_)) {
+    sums->header_.reset();
+  }
   return sums;
 }
 

@@ -43,7 +43,8 @@ struct PageSumsHeader {
 // 3. Setting an entry twice to the same value is harmless.
 class PageSums {
  public:
-  // Opens the table, or starts without one. A table that cannot be understood counts as none.
+  // Opens the table, or starts without one. A table that cannot be understood, or is shorter than
+  // its header says, counts as none.
   static Result<std::unique_ptr<PageSums>> Open(Env& env, const std::filesystem::path& path,
                                                 const FileOwner& owner);
 

@@ -516,11 +516,11 @@ Result<void> Uploader::ForceSnapshot(const Context& ctx) {
   return {};
 }
 
-Result<void> Uploader::Drain(const Context& ctx) {
+Result<void> Uploader::Drain(const Context& ctx, int attempt) {
   if (task_) task_->Stop();
-  if (failed_drains_ > 0) {
+  if (attempt > 1) {
     log_.Warn("shutdown sync failed, retrying (press Ctrl+C again to skip)",
-              {{"attempts", failed_drains_}, {"error", Status().error}});
+              {{"attempts", attempt - 1}, {"error", Status().error}});
   }
   for (;;) {
     auto passed = Pass(ctx);
@@ -528,8 +528,7 @@ Result<void> Uploader::Drain(const Context& ctx) {
     if (passed.ok() && position_) continue;
     if (passed.ok()) return Error(ErrorCode::kUnavailable, "the replica is ahead of capture");
     // Cut off in the first attempt: nothing has failed.
-    if (passed.error().Is(ErrorCode::kCancelled) && failed_drains_ == 0) return passed.error();
-    ++failed_drains_;
+    if (passed.error().Is(ErrorCode::kCancelled) && attempt == 1) return passed.error();
     NoteFailure(passed.error());
     return passed.error();
   }

@@ -83,9 +83,9 @@ class Uploader {
   // Starts the task that uploads what Offer brings. Without it only Drain uploads.
   void Start();
   void Offer(const LocalFiles& files);
-  // One attempt to upload everything that is offered, in the caller's thread. Stops the task for
-  // good; may be called again.
-  Result<void> Drain(const Context& ctx);
+  // One attempt to upload everything that is offered, in the caller's thread; the `attempt`-th of
+  // the caller, from 1, for the log. Stops the task for good.
+  Result<void> Drain(const Context& ctx, int attempt);
   // Writes a snapshot of what is offered and uploaded (db/force_snapshot.h). No task runs.
   Result<void> ForceSnapshot(const Context& ctx);
   ReplicaStatus Status() const;
@@ -137,7 +137,6 @@ class Uploader {
   bool more_ = false;                     // The last pass was limited.
   std::optional<Txid> rebase_requested_;  // Above which we asked capture to go on.
   int failures_ = 0;
-  int failed_drains_ = 0;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;
 

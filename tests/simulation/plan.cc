@@ -104,6 +104,10 @@ Plan DrawPlan(std::uint64_t seed) {
   if (dice.OneIn(5)) return plan;
   DrawTrouble(plan, dice);
   if (dice.OneIn(2)) DrawFaults(plan.replicator_faults, dice);
+  if (dice.OneIn(4)) {
+    plan.replicator_faults.short_read = plan.application_faults.short_read =
+        OneOf(dice, std::array{1000U, 100'000U});
+  }
   if (dice.OneIn(4)) DrawFaults(plan.application_faults, dice);
   if (dice.OneIn(2)) DrawStore(plan.store_faults, dice);
   // Without our directory the listing is all that says where the history ends. If it lies as well,

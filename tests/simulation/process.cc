@@ -146,6 +146,13 @@ std::optional<EnvFault> Process::Enter(std::string_view what, std::string_view t
   return std::nullopt;
 }
 
+std::size_t Process::ReadLength(std::size_t bytes) {
+  if (dead_ || !world_.faults_enabled() || rates_.short_read == 0) return bytes;
+  Random dice(Mix(seed_, Mix(calls_, 78)));
+  if (!dice.PerMillion(rates_.short_read) || !Happens(Mix(calls_, 78), "short read")) return bytes;
+  return dice.Below(bytes + 1);
+}
+
 void Process::Sleep(Nanos duration, const std::stop_token& stop) {
   if (dead_) {
     dead_ns_ += duration.count() > 0 ? duration.count() : 0;

@@ -64,6 +64,8 @@ class Process {
   // the call fail.
   std::optional<EnvFault> Enter(std::string_view what, std::string_view text, Cost cost,
                                 std::uint64_t a = 0, std::uint64_t b = 0);
+  // How many of so many bytes the read that was just entered gives.
+  std::size_t ReadLength(std::size_t bytes);
   std::uint64_t calls() const { return calls_; }
   // Dies in the n-th call from now (1: the next).
   void CrashInCall(std::uint64_t n) { crash_at_ = calls_ + n; }

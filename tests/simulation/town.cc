@@ -84,6 +84,7 @@ void Town::Keep(Role& role) {
     const std::uint64_t most = calm_ ? 1'000 : dice.OneIn(3) ? 30'000 : 1'000;
     mayor_->Sleep(milliseconds(dice.Below(most)));
   }
+  role.keeper = nullptr;
 }
 
 Process* Town::ProcessOf(Role& role) {
@@ -253,7 +254,7 @@ std::vector<Town::Role*> Town::Pause(bool applications, bool replicators) {
 void Town::Resume(const std::vector<Role*>& paused) {
   for (Role* const role : paused) {
     role->paused = false;
-    world_.Wake(*role->keeper);
+    if (role->keeper != nullptr) world_.Wake(*role->keeper);
   }
 }
 
@@ -272,7 +273,7 @@ void Town::Maintain(const std::string& what, std::function<void(Process&)> work)
 void Town::TakeTurns() {
   auto applications = Pause(true, false);
   auto replicators = Pause(false, true);
-  for (std::uint64_t round = 1 + dice_.Below(4); round > 0 && !mayor_->dead(); --round) {
+  for (std::uint64_t round = 1 + dice_.Below(4); round > 0 && !mayor_->dead() && !calm_; --round) {
     Resume(replicators);
     mayor_->Sleep(milliseconds(dice_.Below(4'000)));
     replicators = Pause(false, true);

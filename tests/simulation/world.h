@@ -32,6 +32,7 @@ using Nanos = std::chrono::nanoseconds;
 // How likely things are that may happen in any call of a process. Per million calls.
 struct FaultRates {
   std::uint64_t io_error = 0;    // EIO of a read, write or other call.
+  std::uint64_t short_read = 0;  // A read gives less than asked for.
   std::uint64_t no_space = 0;    // ENOSPC of a write.
   std::uint64_t sync_error = 0;  // A sync fails, once; what it should have synced may be lost.
   std::uint64_t open_error = 0;  // EMFILE and its kin.
