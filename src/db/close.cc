@@ -41,7 +41,8 @@ std::vector<Result<void>> CloseDatabases(const Context& ctx, std::span<Database*
   std::vector<Result<void>> results(databases.size());
   std::vector<std::size_t> left(databases.size());
   for (std::size_t i = 0; i < left.size(); ++i) left[i] = i;
-  std::ranges::stable_partition(left, [&](std::size_t i) { return !databases[i]->IsFailing(); });
+  std::stable_partition(left.begin(), left.end(),
+                        [&](std::size_t i) { return !databases[i]->IsFailing(); });
   for (int attempts = 1; !left.empty(); ++attempts) {
     ForEach(left, [&](std::size_t i) { results[i] = databases[i]->Drain(ctx, attempts); });
     std::erase_if(left, [&](std::size_t i) {

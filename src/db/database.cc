@@ -683,7 +683,7 @@ Result<void> Database::Drain(const Context& ctx, int attempt) {
   }
   std::vector<Uploader*> order;
   for (auto& uploader : uploaders_) order.push_back(uploader.get());
-  std::ranges::stable_partition(order, [](const Uploader* uploader) {
+  std::stable_partition(order.begin(), order.end(), [](const Uploader* uploader) {
     return uploader->Status().state != ReplicaState::kFailing;
   });
   Result<void> first;

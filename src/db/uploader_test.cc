@@ -403,8 +403,8 @@ TEST_F(UploaderTest, D7FullFileReadsTheWholeWal) {
   }
   ASSERT_LT(std::filesystem::file_size(Path()), 10'000U);
   ASSERT_TRUE(MakeMemoryClient(store_)->DeleteAll(ctx_).ok());
-  for (int i = 1; i < 3; ++i) {
-    std::filesystem::remove(Meta() / "ltx/0" / FormatLtxFilename({Txid(i), Txid(i)}));
+  for (const Txid txid : {Txid{1}, Txid{2}}) {
+    std::filesystem::remove(Meta() / "ltx/0" / FormatLtxFilename({txid, txid}));
   }
   Stop();
   Sync();
