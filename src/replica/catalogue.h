@@ -42,6 +42,9 @@ std::string_view ToString(
 // Discard, the write, then Add; or Doubt if it failed in a way that leaves that open. Those who
 // delete: Discard, the delete, then Remove. A delete that failed changes nothing: whoever reads the
 // file then has to expect that it is gone.
+//
+// Who writes tries a doubtful file again (replica/compaction_choice.h), which settles it. Where
+// that is not possible any more, a listing does.
 class Catalogue {
  public:
   Catalogue() = default;

@@ -165,6 +165,16 @@ CompactionChoice ChooseForSnapshot(const Catalogue& catalogue) {
     return choice;
   }
   if (catalogue.newest(kSnapshotLevel) >= end) return choice;
+  // The same again, if the answer to an earlier write was lost.
+  for (const FileId& id : catalogue.doubtful()) {
+    if (id.level != kSnapshotLevel || id.txids.max <= catalogue.newest(kSnapshotLevel)) continue;
+    auto plan = PlanRestore(catalogue.Listing(), {.txid = id.txids.max, .before = {}});
+    if (!plan.ok()) continue;
+    return {.action = Action::kMerge,
+            .sources = std::move(plan.value().files),
+            .hole = {},
+            .more = id.txids.max < end};
+  }
   auto plan = PlanRestore(catalogue.Listing(), {.txid = end, .before = {}});
   if (!plan.ok()) {  // Only names that no writer gives are in the way, such as 5-9 at level 9.
     choice.action = Action::kGap;

@@ -69,8 +69,8 @@ CompactionChoice ChooseSources(const Catalogue& catalogue, Level to, const Compa
                                const std::set<FileId>& images);
 
 // The files that make up a snapshot of everything that the replica holds without a hole, as a
-// restore would choose them. kMerge, kNothing (there is such a snapshot, or nothing at all) or kGap
-// (files lie behind `hole`).
+// restore would choose them; or again that of an earlier write that is doubtful. kMerge, kNothing
+// (there is such a snapshot, or nothing at all) or kGap (files lie behind `hole`).
 CompactionChoice ChooseForSnapshot(const Catalogue& catalogue);
 
 // Whether a snapshot is to be merged from files of `merge_bytes` together rather than read from the

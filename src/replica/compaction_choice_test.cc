@@ -316,5 +316,20 @@ TEST(ChooseForSnapshotTest, Table) {
   }
 }
 
+TEST(ChooseForSnapshotTest, WhatIsDoubtfulIsTriedAgain) {
+  Catalogue catalogue = CatalogueOf({Id(9, 1, 2), Id(0, 3, 3), Id(0, 4, 4), Id(0, 5, 5)});
+  catalogue.Doubt(Id(9, 1, 4));
+  CompactionChoice choice = ChooseForSnapshot(catalogue);
+  EXPECT_EQ(IdsOf(choice), (std::vector{Id(9, 1, 2), Id(0, 3, 3), Id(0, 4, 4)}));
+  EXPECT_TRUE(choice.more);
+  // It cannot be made any more.
+  catalogue.Remove(Id(0, 3, 3));
+  catalogue.Remove(Id(0, 4, 4));
+  catalogue.Add({.id = Id(1, 3, 5), .size_bytes = 1, .created_at = {}});
+  choice = ChooseForSnapshot(catalogue);
+  EXPECT_EQ(IdsOf(choice), (std::vector{Id(9, 1, 2), Id(1, 3, 5)}));
+  EXPECT_FALSE(choice.more);
+}
+
 }  // namespace
 }  // namespace litestream

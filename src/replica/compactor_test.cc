@@ -119,11 +119,12 @@ class CompactorTest : public ::testing::Test {
     return database;
   }
   // Invariant 2: at the end of every file of a level, from that level and those above it alone.
+  // (Of level 0 that is from everything.)
   void ExpectRestorable() {
     const ReplicaListing all = catalogue_.Listing();
     ReplicaListing some;
     some.levels[9] = all.levels[9];
-    for (int level = 9; level >= 1; --level) {
+    for (int level = 9; level >= 0; --level) {
       some.levels[static_cast<std::size_t>(level)] = all.levels[static_cast<std::size_t>(level)];
       for (const FileInfo& file : all.levels[static_cast<std::size_t>(level)]) {
         SCOPED_TRACE(FileLabel(file.id));
@@ -220,6 +221,36 @@ TEST_F(CompactorTest, NothingAcrossAChangeOfThePageSize) {
   EXPECT_EQ(StepAll(2).outcome, Outcome::kNothing);
   EXPECT_EQ(Files(2), (std::vector{Id(2, 2, 5), Id(2, 7, 9)}));
   ExpectRestorable();
+}
+
+// Above level 0, too, where nobody looks for images otherwise.
+TEST_F(CompactorTest, NothingAcrossAChangeOfThePageSizeAtAnyLevel) {
+  UseModel(6, 5);
+  model_->ChangePageSize(1024, 20);
+  model_->CommitRandomly(5, 30);
+  const auto put = [this](std::uint64_t min, std::uint64_t max, bool all_pages) {
+    PutBytes(Id(1, min, max), model_->File({Txid{min}, Txid{max}}, {.all_pages = all_pages}));
+  };
+  put(1, 3, false);
+  put(4, 5, false);
+  put(6, 8, true);
+  put(9, 10, false);
+  put(11, 11, false);
+  EXPECT_EQ(StepAll(2).outcome, Outcome::kNothing);
+  EXPECT_EQ(Files(9), std::vector{Id(9, 1, 8)});
+  EXPECT_EQ(Files(2), (std::vector{Id(2, 1, 5), Id(2, 9, 11)}));
+  ExpectRestorable();
+}
+
+TEST_F(CompactorTest, AChangeOfThePageSizeWithPagesMissingIsNamed) {
+  UseModel(6, 5);
+  model_->ChangePageSize(1024, 20);
+  for (std::uint64_t n = 1; n <= 6; ++n) Put(n, n, {.without = {n == 6 ? 7U : 0U}});
+  const CompactionStep step = StepAll(1);
+  EXPECT_EQ(step.outcome, Outcome::kBadSource);
+  EXPECT_EQ(step.bad->fault, SourceFault::kContradiction);
+  EXPECT_THAT(step.bad->error.message(), HasSubstr("page 7 of 20"));
+  EXPECT_EQ(Files(1), std::vector{Id(1, 2, 5)});
 }
 
 TEST_F(CompactorTest, LargeIncrementsOfEveryPageArePromoted) {
@@ -467,6 +498,21 @@ TEST_F(CompactorTest, ALostAnswerIsRecognised) {
   ExpectExact();
 }
 
+TEST_F(CompactorTest, ALostAnswerToASnapshotIsRecognised) {
+  PutAll(16, 4);
+  store_.SetFaults([](StorageCall call, const FileId&) {
+    return call == StorageCall::kWrite ? StorageFault::kFailAfter : StorageFault::kNone;
+  });
+  EXPECT_FALSE(Compactor(Target()).CompactSnapshot(ctx_, 1 << 30).ok());
+  store_.SetFaults({});
+  model_->CommitRandomly(1, 40);
+  Put(5);
+  EXPECT_EQ(Snapshot().written->id, Id(9, 1, 4));
+  EXPECT_EQ(Snapshot().written->id, Id(9, 1, 5));
+  ExpectExact();
+  EXPECT_TRUE(catalogue_.doubtful().empty());
+}
+
 // Any call of the replica fails, before it is done or after.
 TEST_F(CompactorTest, AFailureOfAnyCall) {
   for (const StorageFault fault : {StorageFault::kFailBefore, StorageFault::kFailAfter}) {
@@ -544,8 +590,9 @@ TEST_F(CompactorTest, SnapshotBeginsWithTheLastFullFile) {
   model_->ChangePageSize(1024, 10);
   model_->CommitRandomly(2, 20);
   for (std::uint64_t n = 1; n <= 7; ++n) Put(n, n, {.all_pages = n == 5});
-  EXPECT_EQ(Snapshot().written->id, Id(9, 1, 7));
-  ExpectRestorable();
+  const CompactionStep step = Snapshot();
+  EXPECT_EQ(step.written->id, Id(9, 1, 7));
+  EXPECT_TRUE(Restored({*step.written}).value() == model_->at(Txid{7}).File());
 }
 
 // --- Random histories. ---
