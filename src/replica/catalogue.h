@@ -88,6 +88,7 @@ class Catalogue {
     WallTime created_at;
     friend bool operator==(const Entry&, const Entry&) = default;
   };
+  static_assert(sizeof(Entry) == 32);
   using Entries = std::vector<Entry>;  // Ascending by (min, max).
 
   const Entries& LevelOf(Level level) const { return levels_[level.value]; }

@@ -68,8 +68,8 @@ struct CompactionStep {
 // 4. A step writes one object, lists nothing, reads nothing that is there locally, and of the
 //    replica nothing twice but the beginnings of files.
 //
-// Memory: what LtxMerge takes, within 64 MiB for databases up to some 80 GB. Nothing is kept on
-// disk.
+// Memory: what LtxMerge takes for its inputs and the result (replica/merge.h); the bounds keep the
+// inputs within 32 MiB at any page size. Nothing is kept on disk.
 //
 // Errors: those of the client, and of before_write: try again later. kAlreadyExists names the
 // object with other content: somebody else writes to the replica; list it, and think.

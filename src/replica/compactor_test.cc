@@ -399,7 +399,7 @@ TEST_F(CompactorTest, BadSourcesAreNamed) {
     SourceFault fault;
   } cases[] = {
       {"missing", [](CompactorTest&, Bytes& b) { b.clear(); }, SourceFault::kMissing},
-      {"cut", [](CompactorTest&, Bytes& b) { b.resize(b.size() - 9); }, SourceFault::kCut},
+      {"cut", [](CompactorTest&, Bytes& b) { b.pop_back(); }, SourceFault::kCut},
       {"cut in the header", [](CompactorTest&, Bytes& b) { b.resize(50); }, SourceFault::kCut},
       {"a page", [](CompactorTest&, Bytes& b) { b[130] ^= std::byte{4}; }, SourceFault::kDamaged},
       {"the trailer", [](CompactorTest&, Bytes& b) { b.back() ^= std::byte{4}; },
