@@ -109,7 +109,7 @@ Result<void> CatalogueFile::Save(const Catalogue& catalogue, const CatalogueOwne
 
 Result<void> CatalogueFile::Discard() {
   if (gone_) return {};
-  const auto removed = env_.Remove(path_);
+  auto removed = env_.Remove(path_);
   if (!removed.ok() && !removed.error().Is(ErrorCode::kNotFound)) return removed;
   // Even if it was not there: an earlier removal may not be durable.
   LS_TRY(env_.SyncDirectory(path_.parent_path()));
