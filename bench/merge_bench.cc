@@ -1,6 +1,9 @@
-// Merging many small LTX files into one, as compaction does, beside reading and proving them alone.
+// Merging many small LTX files into one, as compaction does, beside reading and proving them alone;
+// and what a large database costs the levels: its first file, and a new snapshot. The counter
+// peak_MB is that of the process: run one benchmark at a time.
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -8,13 +11,18 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "backend/file/file_client.h"
+#include "base/endian.h"
 #include "base/env.h"
 #include "base/file_stream.h"
 #include "base/test_dir.h"
 #include "format/ltx_decoder.h"
 #include "format/ltx_encoder.h"
 #include "format/names.h"
+#include "format/page_sum.h"
+#include "replica/compactor.h"
 #include "replica/merge.h"
+#include "storage/layout.h"
 
 namespace litestream {
 namespace {
@@ -80,11 +88,15 @@ const Files& SomeFiles() {
   return files;
 }
 
-void SetRate(benchmark::State& state) {
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(SomeFiles().size_bytes()));
+void SetPeak(benchmark::State& state) {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   state.counters["peak_MB"] = static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+void SetRate(benchmark::State& state) {
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(SomeFiles().size_bytes()));
+  SetPeak(state);
 }
 
 // What proving the inputs costs, without making anything of them.
@@ -125,6 +137,91 @@ void MergeFiles(benchmark::State& state) {
   SetRate(state);
 }
 
+// A replica in a directory: the first file of a database of so many MiB, and 20 increments of 1000
+// pages.
+class LargeReplica {
+ public:
+  explicit LargeReplica(std::int64_t mebibytes)
+      : pages_(static_cast<std::uint32_t>((mebibytes << 20) / kPageSize)),
+        client_(MakeFileClient(Env::Real(), {.root = dir_.path(), .owner = {}})) {
+    for (std::uint64_t n = 1; n <= 21; ++n) Add(Txid{n}, n == 1 ? 1 : pages_ / 1000);
+  }
+
+  // Forgets what was made before.
+  Catalogue Reset() {
+    for (const Level level : {Level{1}, Level{2}, kSnapshotLevel}) {
+      const auto path = dir_.path() / LevelPrefix(ReplicaLayout::kLtxDecimal, level);
+      (void)Env::Real().RemoveTree(path).ok();
+    }
+    return Catalogue::FromListing(ListReplica(Context::Background(), *client_, true).value());
+  }
+  ReplicaClient& client() { return *client_; }
+
+ private:
+  // Every `step`th page.
+  void Add(Txid txid, std::uint32_t step) {
+    const FileId id{kLevel0, {txid, txid}};
+    const auto path = dir_.path() / RelativePath(ReplicaLayout::kLtxDecimal, id);
+    (void)CreateDirectories(Env::Real(), path.parent_path(), {.mode = 0700}).ok();
+    auto file = Env::Real().Open(path, {.write = true, .create = true, .owner = {}}).value();
+    FileSink sink(*file);
+    LtxEncoder encoder(sink);
+    (void)encoder.Begin({.page_size = kPageSize, .commit_pages = pages_, .txids = id.txids}).ok();
+    std::vector<std::byte> page(kPageSize);
+    for (std::uint32_t pgno = 1; pgno <= pages_; pgno += std::max(step, 1U)) {
+      if (Pgno{pgno} == LockPage(kPageSize)) continue;
+      for (std::size_t i = 0; i < kPageSize * 58 / 100; i += 8) StoreBe64(&page[i], random_());
+      (void)encoder.AddPage(Pgno{pgno}, page).ok();
+    }
+    (void)encoder.Finish(std::nullopt).ok();
+    (void)sink.Flush().ok();
+  }
+
+  TestDir dir_;
+  std::uint32_t pages_;
+  std::mt19937_64 random_{7};
+  std::unique_ptr<ReplicaClient> client_;
+};
+
+LargeReplica& SomeReplica(std::int64_t mebibytes) {
+  static LargeReplica replica(mebibytes);
+  return replica;
+}
+
+bool Wrote(benchmark::State& state, const Result<CompactionStep>& step) {
+  if (step.ok() && step.value().outcome == CompactionStep::Outcome::kWritten) return true;
+  state.SkipWithError(step.ok() ? "nothing was written" : step.error().message().c_str());
+  return false;
+}
+
+// Levels 1 and 2: the first file is promoted, once, and the increments are merged behind it.
+void CompactLargeDatabase(benchmark::State& state) {
+  const Context ctx = Context::Background();
+  LargeReplica& replica = SomeReplica(state.range(0));
+  for (auto _ : state) {
+    Catalogue catalogue = replica.Reset();
+    Compactor compactor({.client = replica.client(), .catalogue = catalogue});
+    for (const Level level : {Level{1}, Level{1}, Level{2}}) {
+      if (!Wrote(state, compactor.CompactLevel(ctx, level))) return;
+    }
+  }
+  SetPeak(state);
+}
+
+// A snapshot from the last one (here: the first file) and 20 increments.
+void SnapshotOfLargeDatabase(benchmark::State& state) {
+  const Context ctx = Context::Background();
+  LargeReplica& replica = SomeReplica(state.range(0));
+  for (auto _ : state) {
+    Catalogue catalogue = replica.Reset();
+    Compactor compactor({.client = replica.client(), .catalogue = catalogue});
+    if (!Wrote(state, compactor.CompactSnapshot(ctx, ~std::uint64_t{0}))) return;
+  }
+  SetPeak(state);
+}
+
+BENCHMARK(CompactLargeDatabase)->ArgName("MiB")->Arg(512)->Unit(benchmark::kMillisecond);
+BENCHMARK(SnapshotOfLargeDatabase)->ArgName("MiB")->Arg(512)->Unit(benchmark::kMillisecond);
 BENCHMARK(MergeFiles)->ArgName("window_MB")->Arg(2)->Arg(8)->Unit(benchmark::kMillisecond);
 BENCHMARK(VerifyOnly)->Unit(benchmark::kMillisecond);
 

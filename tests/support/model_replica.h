@@ -108,6 +108,7 @@ class ModelReplica {
   struct FileOptions {
     bool proof = true;
     bool all_pages = false;                      // Even if the range does not start at 1.
+    bool builds_on_nothing = false;              // What the proof says; with all_pages.
     std::set<std::uint32_t> without = {};        // Pages left out.
     std::optional<TxidRange> header_txids = {};  // Other than the true ones.
   };
@@ -120,7 +121,8 @@ class ModelReplica {
                      .txids = options.header_txids.value_or(txids),
                      .timestamp_ms = TimeOf(txids.max).time_since_epoch().count()};
     if (options.proof) {
-      header.SetProof(LtxProof{.before = before.Checksum(), .after = after.Checksum()});
+      header.SetProof(LtxProof{.before = options.builds_on_nothing ? 0 : before.Checksum(),
+                               .after = after.Checksum()});
     }
     VectorSink sink;
     LtxEncoder encoder(sink);
