@@ -14,6 +14,7 @@
 #include "backend/file/file_client.h"
 #include "format/names.h"
 #include "replica/restore.h"
+#include "replica/restore_points.h"
 #include "replica/verify.h"
 #include "tests/support/fault_env.h"
 #include "tests/support/golden.h"
@@ -172,6 +173,30 @@ TEST(GoldenReplicas, RestoreAtEveryTransactionAndTime) {
   for (const fs::path& golden_case : GoldenCases("replica-file")) {
     if (golden_case.filename() == kLargeCase) continue;
     ExpectCaseRestores(golden_case);
+    ++count;
+  }
+  EXPECT_GE(count, 30);
+}
+
+// Exactly the transactions that the reference restores are listed as points.
+TEST(GoldenReplicas, RestorePointsAreWhatTheReferenceRestores) {
+  int count = 0;
+  for (const fs::path& golden_case : GoldenCases("replica-file")) {
+    SCOPED_TRACE(golden_case.filename());
+    const json expected = LoadJson(golden_case / "expected.json");
+    if (expected.contains("correct_txids")) continue;  // The reference fails on what it listed.
+    Replica replica(golden_case, expected);
+    const auto listing = ListReplica(Context::Background(), replica.client(), true);
+    ASSERT_TRUE(listing.ok());
+    const RestorePoints found = FindRestorePoints(listing.value());
+    std::vector<std::string> listed;
+    for (const RestorePoint& point : found.points) listed.push_back(FormatTxid(point.txid));
+    std::vector<std::string> restored;
+    for (const json& want : expected.at("txids")) {
+      if (!want.contains("error")) restored.push_back(want.at("txid").get<std::string>());
+    }
+    EXPECT_EQ(listed, restored);
+    for (const RestoreHole& hole : found.holes) EXPECT_TRUE(hole.bridged_by);
     ++count;
   }
   EXPECT_GE(count, 30);
