@@ -91,8 +91,9 @@ class Planner {
     FindFloor();
   }
 
-  RetentionPlan Plan() {
-    Level0();
+  // `spare_level0`: nothing of level 0 goes.
+  RetentionPlan Plan(bool spare_level0) {
+    Level0(spare_level0);
     for (std::uint8_t level = 1; level <= kMaxMergeLevel.value; ++level) Merged(level);
     Snapshots();
     return std::move(plan_);
@@ -180,11 +181,13 @@ class Planner {
     if (!known) return Reason::kTimeUnknown;
     // A moment just behind `since` needs the last file from before it.
     if (ages_.Youngest(file) >= since || ages_.Youngest(next) >= since) return Reason::kRecent;
+    // Nobody writes files that overlap; who knows what builds on which.
+    if (next.id.txids.min <= file.id.txids.max) return Reason::kNeededByNewer;
     if (below) return Reason::kBelowFloor;
     return IsHeld(file, level1) ? Reason::kMerged : Reason::kNotMerged;
   }
 
-  void Level0() {
+  void Level0(bool spare) {
     const auto& files = FilesOf(kLevel0);
     if (policy_.l0_retention <= milliseconds(0)) {
       for (const FileInfo& file : files) Add(file, Reason::kForEver);
@@ -203,7 +206,7 @@ class Planner {
     }
     std::size_t count = reasons.size();
     while (count > 0 && !IsRemoval(reasons[count - 1])) --count;
-    while (count > 0 && count < files.size() && !MayBeFirst(files[count])) {
+    while (count > 0 && (spare || !MayBeFirst(files[count]))) {
       reasons[--count] = Reason::kNeededByNewer;
     }
     for (std::size_t i = 0; i < files.size(); ++i) {
@@ -318,8 +321,12 @@ Result<RetentionPlan> PlanRetention(const ReplicaListing& listing, const Retenti
                                     WallTime now) {
   std::vector<RetentionVerdict> others;
   const ReplicaListing sorted = Sorted(listing, others);
-  RetentionPlan plan = Planner(sorted, policy, now).Plan();
-  LS_TRY(Check(sorted, plan));
+  RetentionPlan plan = Planner(sorted, policy, now).Plan(/*spare_level0=*/false);
+  if (!Check(sorted, plan).ok()) {
+    // Merged files overlap so that one of them builds on level 0 only.
+    plan = Planner(sorted, policy, now).Plan(/*spare_level0=*/true);
+    LS_TRY(Check(sorted, plan));
+  }
   std::ranges::copy(others, std::back_inserter(plan.keep));
   return plan;
 }

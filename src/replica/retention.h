@@ -87,7 +87,9 @@ struct RetentionPlan {
 //
 // Promises, in terms of what PlanRestore does with the files that are left:
 //  1. Every moment from `window_start` on that could be restored can be. The base is the newest
-//     snapshot that a restore to `window_start` may use, and everything behind it stays.
+//     snapshot that a restore to `window_start` may use, and everything behind it stays. (While
+//     there is none: but for moments before the end of the first file of level 1, if no snapshot
+//     was made of what level 0 began with.)
 //  2. Every point from the base on stays, but for the ends of level-0 files that kMerged removes:
 //     between the points of level 1, and more than l0_retention ago. The last l0_retention keep
 //     the points of level 0.
