@@ -32,6 +32,8 @@ Result<int> RunLtx(const Invocation& call);
 Result<int> RunReplicate(const Invocation& call);
 Result<int> RunReset(const Invocation& call);
 Result<int> RunRestore(const Invocation& call);
+Result<int> RunRestorePoints(const Invocation& call);
+Result<int> RunRetention(const Invocation& call);
 Result<int> RunSnapshots(const Invocation& call);
 Result<int> RunStatus(const Invocation& call);
 Result<int> RunVerify(const Invocation& call);

@@ -17,6 +17,8 @@ constexpr Command kCommands[] = {
     {"replicate", "runs a server to replicate databases", RunReplicate},
     {"reset", "reset local state for a database", RunReset},
     {"restore", "recovers database backup from a replica", RunRestore},
+    {"restore-points", "shows what can be restored from a replica", RunRestorePoints},
+    {"retention", "shows what retention would remove from a replica", RunRetention},
     {"run", "runs a program and replicates its databases", RunReplicate},
     {"snapshots", "list available snapshots of a database", RunSnapshots},
     {"status", "display replication status for databases", RunStatus},
