@@ -109,15 +109,16 @@ class Planner {
   }
 
   void FindBase() {
+    const WallTime since = plan_.window_start - kRestoreGrace;
     for (const FileInfo& file : FilesOf(kSnapshotLevel)) {  // Ascending, so the newest wins.
       if (!IsSnapshot(file) || !ages_.IsKnown(file)) continue;
-      if (ages_.Youngest(file) < plan_.window_start) plan_.base = file;
+      if (ages_.Youngest(file) < since) plan_.base = file;
     }
   }
   void FindFloor() {
     if (!plan_.base) return;
     const Txid base = plan_.base->id.txids.max;
-    if (ages_.Youngest(*plan_.base) < plan_.window_start - kLongestRestore) {
+    if (ages_.Youngest(*plan_.base) < plan_.window_start - kIdleGrace) {
       plan_.floor = base;
       return;
     }

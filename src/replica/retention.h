@@ -31,8 +31,11 @@ struct RetentionPolicy {
   KeepTiers keep;
 };
 
-// A restore that takes longer than this may find planned files gone, and plans again.
-inline constexpr std::chrono::hours kLongestRestore{24};
+// So much later than the window asks for do snapshots leave it: a restore that was planned before
+// can be completed. (One that takes longer and finds a file gone plans again.)
+inline constexpr std::chrono::hours kRestoreGrace{1};
+// When the window has begun so long ago with the same snapshot, the files below it go.
+inline constexpr std::chrono::hours kIdleGrace{24};
 
 enum class RetentionReason : unsigned char {
   // Removed.
@@ -78,7 +81,7 @@ struct RetentionPlan {
   WallTime window_start;
   // The snapshot that the window begins with; unset if none is old enough.
   std::optional<FileInfo> base;
-  Txid floor;  // Files of levels 0 to 8 that end before it may go; 0: none.
+  Txid floor;  // What ends before it may go, but for snapshots; 0: nothing.
   std::uint64_t remove_bytes = 0;
 };
 
@@ -87,20 +90,20 @@ struct RetentionPlan {
 //
 // Promises, in terms of what PlanRestore does with the files that are left:
 //  1. Every moment from `window_start` on that could be restored can be. The base is the newest
-//     snapshot that a restore to `window_start` may use, and everything behind it stays. (While
-//     there is none: but for moments before the end of the first file of level 1, if no snapshot
-//     was made of what level 0 began with.)
+//     snapshot that a restore to `window_start` may use, or could kRestoreGrace ago; it stays, and
+//     every snapshot behind it. (While there is none: but for moments before the end of the first
+//     file of level 1, if no snapshot was made of what level 0 began with.)
 //  2. Every point from the base on stays, but for the ends of level-0 files that kMerged removes:
 //     between the points of level 1, and more than l0_retention ago. The last l0_retention keep
 //     the points of level 0.
 //  3. The newest point stays, and the newest file of every level.
 //  4. What the tiers keep stays: single points. What lies between them goes with the window.
 //  5. Of level 0 only a front part goes, so that what is left has no new hole.
-//  6. Levels 0 to 8 lose nothing else but what ends before the floor (kBelowFloor). The floor is
-//  the
-//     newest snapshot below the base: a restore that was planned before the last pass may still
-//     read what lies between the two. It is the base itself once that has been one for longer than
-//     kLongestRestore, so that an idle database loses what it no longer needs.
+//  6. Of levels 1 to 8 only what ends before the floor goes, and from there level 0, too
+//     (kBelowFloor). The floor is the newest snapshot below the base; the base itself once it is
+//     older than the window and kIdleGrace, so that an idle database loses what it no longer needs.
+//     So a restore within the window that was planned up to kRestoreGrace ago finds all its files
+//     but those that kMerged removes.
 //  7. A clock that jumped removes nothing. A file counts as no older than any file of earlier
 //     transactions. A snapshot whose time is missing or yet to come stays; so does such a file of
 //     level 0 with all behind it, until it ends before the floor and so must be old.

@@ -14,6 +14,10 @@
 
 #include "replica/restore_points.h"
 #include "replica/retention.h"
+#include "replica/verify.h"
+#include "storage/memory_client.h"
+#include "tests/support/byte_streams.h"
+#include "tests/support/model_replica.h"
 #include "tests/support/replica_listing.h"
 
 namespace litestream {
@@ -315,6 +319,17 @@ void ExpectGrain(const World& world, const ReplicaListing& after, const Retentio
   }
 }
 
+// R35: a restore to the beginning of the window that was planned before the last pass.
+void ExpectPlannedFilesStay(const std::optional<RestorePlan>& planned, const ReplicaListing& left) {
+  if (!planned) return;
+  for (const FileInfo& file : planned->files) {
+    if (file.id.level == kLevel0) continue;
+    const auto& level = left.levels[file.id.level.value];
+    ASSERT_NE(std::ranges::find(level, file.id, &FileInfo::id), level.end())
+        << Text(left, file.created_at);
+  }
+}
+
 void Live(std::uint64_t seed, const Life& life, int days) {
   SCOPED_TRACE(fmt::format("seed {}", seed));
   World world(seed, life);
@@ -322,6 +337,7 @@ void Live(std::uint64_t seed, const Life& life, int days) {
   const bool exact =
       !life.outages && !life.jumps && !life.late_snapshots && !life.full_images && !life.stalls;
   std::size_t most = 0;
+  std::optional<RestorePlan> planned;
   bool busy = true;
   for (int minute = 1; minute <= days * 24 * 60; ++minute) {
     if (world.rng()() % 200 == 0) busy = !busy;
@@ -334,6 +350,11 @@ void Live(std::uint64_t seed, const Life& life, int days) {
     ExpectPromises(before, plan.value(), policy, now);
     ExpectMoments(before, plan.value(), plan.value().window_start, now, hours(1));
     world.Remove(plan.value());
+    if (!life.jumps) ExpectPlannedFilesStay(planned, world.listing());
+    const auto next =
+        PlanRestore(world.listing(), {.txid = {}, .before = plan.value().window_start});
+    planned.reset();
+    if (next.ok()) planned = next.value();
     if (exact) ExpectGrain(world, world.listing(), policy, plan.value().window_start, now);
     if (::testing::Test::HasFatalFailure()) return;
     most = std::max(most, CountFiles(world.listing()) - world.listing().levels[0].size());
@@ -341,7 +362,7 @@ void Live(std::uint64_t seed, const Life& life, int days) {
   // Bounded: the window and two snapshots more, in files of the lowest level. (A life with stalls
   // or jumps takes longer to get there.)
   const std::int64_t span =
-      policy.snapshot_retention.count() + kLongestRestore / milliseconds(1) + 3 * kHour * 10;
+      policy.snapshot_retention.count() + kIdleGrace / milliseconds(1) + 3 * kHour * 10;
   EXPECT_LT(most, static_cast<std::size_t>(2 * span / kIntervals[0] + 100));
   if (policy.l0_retention > milliseconds(0) && !life.jumps && !life.stalls) {
     EXPECT_LT(world.listing().levels[0].size(), 150U);
@@ -361,6 +382,56 @@ void Live(std::uint64_t seed, const Life& life, int days) {
   const std::size_t tiers = static_cast<std::size_t>(policy.keep.hourly + policy.keep.daily +
                                                      policy.keep.weekly + policy.keep.monthly);
   EXPECT_LE(listing.levels[9].size(), 1 + tiers);
+}
+
+// --- Real files: what is left is whole, proven and without problems. ---
+
+TEST(RetentionProperty, WhatIsLeftIsProven) {
+  const Context ctx = Context::Background();
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    testing::ModelReplica model(seed, 512);
+    MemoryStore store;
+    const auto client = MakeMemoryClient(store);
+    // A transaction every half an hour.
+    const auto time_of = [](std::uint64_t txid) {
+      return At((1'000'000 + static_cast<std::int64_t>(txid)) * kHour / 2);
+    };
+    const auto put = [&](int level, std::uint64_t min, std::uint64_t max) {
+      const FileId id{Level{static_cast<std::uint8_t>(level)}, {Txid{min}, Txid{max}}};
+      const auto content = model.File(id.txids, {});
+      testing::SpanSource body(content);
+      ASSERT_TRUE(client->Write(ctx, id, body, {.created_at = time_of(max)}).ok());
+    };
+    const RetentionPolicy policy{.l0_retention = minutes(90 * (seed % 3)),
+                                 .snapshot_retention = hours(4)};
+    std::size_t removed = 0;
+    for (std::uint64_t txid = 1; txid <= 60; ++txid) {
+      model.CommitRandomly(1, 20);
+      put(0, txid, txid);
+      if (txid % 4 == 0) put(1, txid - 3, txid);
+      if (txid % 12 == 0) put(2, txid - 11, txid);
+      if (txid % 10 == 0) put(9, 1, txid);
+      const auto listing = ListReplica(ctx, *client, true);
+      ASSERT_TRUE(listing.ok());
+      const auto plan = PlanRetention(listing.value(), policy, time_of(txid));
+      ASSERT_TRUE(plan.ok()) << plan.error().message();
+      // Broken off anywhere.
+      const std::size_t count = plan.value().remove.size();
+      std::vector<FileId> ids;
+      for (std::size_t i = 0; i < count && model.rng()() % 8 != 0; ++i) {
+        ids.push_back(plan.value().remove[i].file.id);
+      }
+      removed += ids.size();
+      ASSERT_TRUE(client->Delete(ctx, ids).ok());
+      const auto report = VerifyReplica(ctx, *client, {});
+      ASSERT_TRUE(report.ok());
+      ASSERT_TRUE(report.value().problems.empty()) << report.value().problems[0].what;
+      ASSERT_TRUE(report.value().proven);
+      ASSERT_EQ(report.value().newest, Txid{txid});
+    }
+    EXPECT_GT(removed, 10U);
+  }
 }
 
 TEST(RetentionProperty, AnOrderlyLife) {
