@@ -50,8 +50,8 @@ ReplicaListing Sorted(ReplicaListing listing, std::vector<RetentionVerdict>& oth
       if (a.id != b.id) return a.id < b.id;
       return a.created_at > b.created_at;
     });
-    const auto twice = std::ranges::unique(level, {}, &FileInfo::id);
-    level.erase(twice.begin(), twice.end());
+    const auto same = [](const FileInfo& a, const FileInfo& b) { return a.id == b.id; };
+    level.erase(std::unique(level.begin(), level.end(), same), level.end());
   }
   return listing;
 }

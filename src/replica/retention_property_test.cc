@@ -147,8 +147,8 @@ ReplicaListing RandomListing(std::mt19937_64& rng) {
   // No file twice.
   ReplicaListing listing = Listing(files);
   for (auto& level : listing.levels) {
-    const auto twice = std::ranges::unique(level, {}, &FileInfo::id);
-    level.erase(twice.begin(), twice.end());
+    const auto same = [](const FileInfo& a, const FileInfo& b) { return a.id == b.id; };
+    level.erase(std::unique(level.begin(), level.end(), same), level.end());
   }
   return listing;
 }
