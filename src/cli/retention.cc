@@ -136,7 +136,7 @@ std::string Format(const Outlook& outlook) {
   std::string out = fmt::format("  window: since {}\n", FormatTimestampSeconds(plan.window_start));
   out += plan.base ? fmt::format("  base: snapshot {} of {}\n", FormatTxid(plan.base->id.txids.max),
                                  FormatTimestampSeconds(plan.base->created_at))
-                   : "  base: none, no snapshot is older than the window\n";
+                   : "  base: none, no snapshot is old enough\n";
   out += fmt::format("  would remove: {}\n{}", FileCount(plan.remove.size(), plan.remove_bytes),
                      FormatRemoved(plan));
   out += fmt::format("  would keep: {}\n{}", FileCount(plan.keep.size(), kept_bytes),

@@ -309,7 +309,7 @@ std::string_view ReasonText(RetentionReason reason) {
     case Reason::kTimeUnknown:
       return "its time is missing or in the future";
     case Reason::kNoBase:
-      return "no snapshot is older than the window";
+      return "no snapshot is old enough for the window to begin with";
     case Reason::kDisabled:
       return "retention is disabled";
     case Reason::kNotRange:

@@ -61,7 +61,7 @@ enum class RetentionReason : unsigned char {
   // Kept: any.
   kNewestOfLevel,
   kTimeUnknown,  // Its time is missing or in the future.
-  kNoBase,       // No snapshot is older than the window, so nothing is.
+  kNoBase,       // No snapshot is old enough to be the base.
   kDisabled,
   kNotRange,  // No range of transactions.
 };
