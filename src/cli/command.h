@@ -27,10 +27,14 @@ struct Command {
 
 // One file each.
 Result<int> RunDatabases(const Invocation& call);
+Result<int> RunGenerations(const Invocation& call);
 Result<int> RunLtx(const Invocation& call);
 Result<int> RunReplicate(const Invocation& call);
 Result<int> RunReset(const Invocation& call);
 Result<int> RunRestore(const Invocation& call);
+Result<int> RunRestorePoints(const Invocation& call);
+Result<int> RunRetention(const Invocation& call);
+Result<int> RunSnapshots(const Invocation& call);
 Result<int> RunStatus(const Invocation& call);
 Result<int> RunVerify(const Invocation& call);
 Result<int> RunVersion(const Invocation& call);

@@ -52,6 +52,19 @@ Logger MakeLogger(const config::LoggingConfig& logging, std::string_view level, 
       MakeLogSink(force_stderr || logging.to_stderr ? 2 : 1, config::ParseLogLevel(level), format));
 }
 
+namespace {
+
+// The directory of a replica of type file.
+Result<std::string> RootOf(Env& env, const config::ReplicaConfig& replica) {
+  if (!replica.encoded_path.empty() && !LS_TRY(Exists(env, replica.path)) &&
+      LS_TRY(Exists(env, replica.encoded_path))) {
+    return replica.encoded_path;
+  }
+  return replica.path;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
                                                          const config::ReplicaConfig& replica,
                                                          const FileOwner& owner) {
@@ -59,21 +72,31 @@ Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
     return Error(ErrorCode::kUnsupported,
                  fmt::format("replica type {} is not available in this build", replica.type));
   }
-  std::string root = replica.path;
-  if (!replica.encoded_path.empty() && !LS_TRY(Exists(env, root)) &&
-      LS_TRY(Exists(env, replica.encoded_path))) {
-    root = replica.encoded_path;
-  }
+  const std::string root = LS_TRY(RootOf(env, replica));
   return MakeFileClient(env, {.root = root, .owner = owner});
+}
+
+Result<bool> HoldsOldBackup(Env& env, const config::ReplicaConfig& replica) {
+  if (replica.type != "file") return false;
+  const std::string root = LS_TRY(RootOf(env, replica));
+  return Exists(env, root + "/generations");
+}
+
+Result<std::string> SourceArgument(const FlagSet& flags, std::string_view hint) {
+  if (flags.positional().empty() || flags.positional().front().empty()) {
+    return UsageError("database path or replica URL required", hint);
+  }
+  if (flags.positional().size() > 1) {
+    return Error(ErrorCode::kInvalidArgument, "too many arguments");
+  }
+  return flags.positional().front();
 }
 
 namespace {
 
 Result<config::DatabaseConfig> FindConfigured(Env& env, const ConfigFlags& flags,
-                                              std::string_view argument,
-                                              config::LoggingConfig& logging) {
-  const auto config = LS_TRY(flags.Load(env));
-  logging = config.logging;
+                                              std::string_view argument, config::Config& config) {
+  config = LS_TRY(flags.Load(env));
   return config::FindDatabase(config, argument);
 }
 
@@ -100,7 +123,7 @@ Result<Source> FindSource(Env& env, const ConfigFlags& flags, std::string_view a
     }
     source.replicas.push_back(LS_TRY(config::ReplicaFromUrl(env, argument)));
   } else {
-    auto database = FindConfigured(env, flags, argument, source.logging);
+    auto database = FindConfigured(env, flags, argument, source.config);
     if (!database.ok() && database.error().Is(ErrorCode::kNotFound)) {
       return Error(ErrorCode::kNotFound, database.error().message() + DirectoryHint(env, argument));
     }

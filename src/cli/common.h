@@ -35,6 +35,10 @@ class ConfigFlags {
   bool no_expand_environment_ = false;
 };
 
+// The only argument of a command that takes DB_PATH or a replica's URL; an empty one is a missing
+// one. `hint` is what to type instead.
+Result<std::string> SourceArgument(const FlagSet& flags, std::string_view hint);
+
 // A logger as configured. The level is `level` unless that is empty, else $LOG_LEVEL, else the
 // file's.
 Logger MakeLogger(const config::LoggingConfig& logging, std::string_view level, bool force_stderr);
@@ -44,12 +48,15 @@ Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
                                                          const config::ReplicaConfig& replica,
                                                          const FileOwner& owner);
 
+// Whether the replica's place holds a backup of Litestream v0.3, which this build cannot read.
+Result<bool> HoldsOldBackup(Env& env, const config::ReplicaConfig& replica);
+
 // Where a command reads from: DB_PATH by the configuration, or a replica's URL.
 struct Source {
   bool is_url = false;
   config::DatabaseConfig database;              // Its path is empty for a URL.
   std::vector<config::ReplicaConfig> replicas;  // At least one.
-  config::LoggingConfig logging;
+  config::Config config;                        // The file's; for a URL the defaults.
 };
 // `replica` keeps only the one with that name or type; empty: all.
 Result<Source> FindSource(Env& env, const ConfigFlags& flags, std::string_view argument,

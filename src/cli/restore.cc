@@ -275,12 +275,12 @@ Result<int> RunRestore(const Invocation& call) {
   request.replicas = source.replicas;
   request.check_time_bounds = source.is_url;
   request.output = options.output.empty() ? source.database.path : options.output;
-  request.log = MakeLogger(source.logging, "", options.json);
+  request.log = MakeLogger(source.config.logging, "", options.json);
   if (!source.is_url) {
     request.log =
         request.log.With({{"db", std::filesystem::path(source.database.path).filename().string()}});
   }
-  const Logger plain_log = MakeLogger(source.logging, "", options.json);
+  const Logger plain_log = MakeLogger(source.config.logging, "", options.json);
   if (options.if_db_not_exists && LS_TRY(Exists(call.env, request.output))) {
     plain_log.Info("database already exists, skipping");
     return 0;

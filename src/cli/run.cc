@@ -12,11 +12,15 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"databases", "list databases specified in config file", RunDatabases},
+    {"generations", "shows from when to when replicas reach", RunGenerations},
     {"ltx", "list available LTX files for a database", RunLtx},
     {"replicate", "runs a server to replicate databases", RunReplicate},
     {"reset", "reset local state for a database", RunReset},
     {"restore", "recovers database backup from a replica", RunRestore},
+    {"restore-points", "shows what can be restored from a replica", RunRestorePoints},
+    {"retention", "shows what retention would remove from a replica", RunRetention},
     {"run", "runs a program and replicates its databases", RunReplicate},
+    {"snapshots", "list available snapshots of a database", RunSnapshots},
     {"status", "display replication status for databases", RunStatus},
     {"verify", "proves that a replica can be restored", RunVerify},
     {"version", "prints the binary version", RunVersion},

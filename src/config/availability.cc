@@ -34,6 +34,7 @@ Result<void> CheckAvailable(const Config& config) {
                  fmt::format("compaction level cannot exceed {}", kMaxMergeLevel.value));
   }
   const auto given = [&config](std::string_view key) { return config.lines.contains(key); };
+  const KeepConfig& keep = config.keep;
   constexpr std::string_view kKeepsAll = "every captured file is kept; remove the key";
   const Feature features[] = {
       {"addr", !config.addr.empty(), ""},
@@ -48,6 +49,7 @@ Result<void> CheckAvailable(const Config& config) {
       {"snapshot.interval", given("snapshot.interval"), kKeepsAll},
       {"snapshot.retention", given("snapshot.retention"), kKeepsAll},
       {"l0-retention", given("l0-retention"), kKeepsAll},
+      {"retention.keep", keep.hourly + keep.daily + keep.weekly + keep.monthly > 0, kKeepsAll},
   };
   for (const Feature& feature : features) {
     if (feature.wanted) return NotAvailable(config, feature.key, feature.key, feature.hint);

@@ -122,6 +122,16 @@ struct LoggingConfig {
   bool source = false;
 };
 
+// How many snapshots are kept beyond snapshot_retention: the newest of each of the last n hours,
+// days, weeks and months that have one.
+struct KeepConfig {
+  std::int64_t hourly = 0;
+  std::int64_t daily = 0;
+  std::int64_t weekly = 0;
+  std::int64_t monthly = 0;
+};
+inline constexpr std::int64_t kMaxKeptSnapshots = 100'000;
+
 // A configuration file with every default filled in.
 struct Config {
   std::string file;  // Its path; empty: from the command line.
@@ -138,6 +148,7 @@ struct Config {
   nanoseconds l0_retention_check_interval = std::chrono::seconds(15);
   bool verify_compaction = false;
   bool retention_enabled = true;
+  KeepConfig keep;
   std::string heartbeat_url;
   nanoseconds heartbeat_interval = std::chrono::minutes(5);
   nanoseconds shutdown_sync_timeout = std::chrono::seconds(30);

@@ -156,6 +156,46 @@ TEST(Config, Inheritance) {
   EXPECT_EQ(second.sync_interval, seconds(3));
 }
 
+TEST(Config, Retention) {
+  const auto got = Parse(
+      "snapshot: {interval: 12h, retention: 168h}\n"
+      "levels: [{interval: 10s}, {interval: 1h}]\n"
+      "l0-retention: 0s\n"
+      "retention: {enabled: false, keep: {daily: 7, monthly: 12}}\n"
+      "dbs: [{path: /db, replica: {path: /r}}]\n");
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  const Config& config = got.value();
+  EXPECT_EQ(config.snapshot_interval, std::chrono::hours(12));
+  EXPECT_EQ(config.snapshot_retention, std::chrono::hours(168));
+  EXPECT_EQ(config.levels, (std::vector<nanoseconds>{seconds(10), std::chrono::hours(1)}));
+  EXPECT_EQ(config.l0_retention, seconds(0)) << "R49: never removed";
+  EXPECT_FALSE(config.retention_enabled);
+  EXPECT_EQ(config.keep.hourly, 0);
+  EXPECT_EQ(config.keep.daily, 7);
+  EXPECT_EQ(config.keep.weekly, 0);
+  EXPECT_EQ(config.keep.monthly, 12);
+
+  const struct {
+    const char* text;
+    const char* says;
+  } mistakes[] = {
+      {"retention:\n  keep: {daily: -1}\n",
+       "f.yml:2: retention.keep.daily: must be a number of snapshots from 0 to 100000 (got -1)"},
+      {"retention: {keep: {weekly: 100001}}\n", "(got 100001)"},
+      {"retention: {keep: {yearly: 1}}\n", "retention.keep: unknown key \"yearly\""},
+      {"retention: {keep: 7}\n", "retention.keep"},
+      {"l0-retention: -1s\n", "l0-retention: l0 retention must not be negative (got -1s)"},
+      {"snapshot: {retention: 0s}\n",
+       "snapshot.retention: snapshot retention must be greater than 0 (got 0s)"},
+  };
+  for (const auto& c : mistakes) {
+    SCOPED_TRACE(c.text);
+    const auto wrong = Parse(c.text);
+    ASSERT_FALSE(wrong.ok());
+    EXPECT_NE(wrong.error().message().find(c.says), std::string::npos) << wrong.error().message();
+  }
+}
+
 TEST(Config, SeveralReplicas) {
   const auto got = Parse(
       "dbs:\n"
@@ -247,6 +287,9 @@ TEST(Config, Availability) {
        With("levels: [{interval: 1s}, {interval: 1s}, {interval: 1s}, {interval: 1s}, {interval: "
             "1s}, {interval: 1s}, {interval: 1s}, {interval: 1s}, {interval: 1s}]\n"),
        "compaction level cannot exceed 8"},
+      {"tiers", With("retention: {keep: {daily: 7}}\n"),
+       "f.yml:1: retention.keep is not available"},
+      {"retention without tiers", With("retention: {enabled: false, keep: }\n"), ""},
       {"snapshot of a database",
        "dbs:\n  - path: /a\n    snapshot: {interval: 1h}\n    replica: {path: /r}\n",
        "snapshot.interval is not available"},

@@ -105,6 +105,7 @@ class Reader {
     out_.config.warnings.push_back(fmt::format("{}{}: {}", decoder_.Position(line), path, what));
   }
   void ReadSections(MapReader& top);
+  void ReadKeep(const YamlNode& node, const std::string& path);
   void ReadLevels(MapReader& top);
   void ReadSettings(MapReader& map, ReplicaSettings& out);
   void ReadDatabase(const YamlNode& node, const std::string& path);
@@ -182,6 +183,7 @@ void Reader::ReadSections(MapReader& top) {
   if (const YamlNode* const node = top.Map("retention")) {
     MapReader map(decoder_, *node, "retention");
     map.Read("enabled", config.retention_enabled);
+    if (const YamlNode* const keep = map.Map("keep")) ReadKeep(*keep, map.PathOf("keep"));
     map.Finish();
   }
   if (const YamlNode* const node = top.Map("logging")) {
@@ -192,6 +194,23 @@ void Reader::ReadSections(MapReader& top) {
     map.Read("source", config.logging.source);
     map.Finish();
   }
+}
+
+void Reader::ReadKeep(const YamlNode& node, const std::string& path) {
+  MapReader map(decoder_, node, path);
+  KeepConfig& keep = out_.config.keep;
+  const std::pair<std::string_view, std::int64_t*> tiers[] = {{"hourly", &keep.hourly},
+                                                              {"daily", &keep.daily},
+                                                              {"weekly", &keep.weekly},
+                                                              {"monthly", &keep.monthly}};
+  for (const auto& [key, count] : tiers) {
+    map.Read(key, *count);
+    if (*count >= 0 && *count <= kMaxKeptSnapshots) continue;
+    decoder_.Problem(map.LineOf(key), map.PathOf(key),
+                     fmt::format("must be a number of snapshots from 0 to {} (got {})",
+                                 kMaxKeptSnapshots, *count));
+  }
+  map.Finish();
 }
 
 void Reader::ReadLevels(MapReader& top) {

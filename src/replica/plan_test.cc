@@ -7,36 +7,16 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/replica_listing.h"
+
 namespace litestream {
 namespace {
 
-struct TestFile {
-  int level = 0;
-  std::uint64_t min = 0;
-  std::uint64_t max = 0;
-  int created_ms = 0;
-};
+using testing::At;
+using testing::Info;
+using testing::ListedFile;
+using testing::Listing;
 
-FileInfo Info(const TestFile& f) {
-  return {.id = {Level{static_cast<std::uint8_t>(f.level)}, {Txid{f.min}, Txid{f.max}}},
-          .size_bytes = 1000,
-          .created_at = WallTime(std::chrono::milliseconds(f.created_ms))};
-}
-
-ReplicaListing Listing(const std::vector<TestFile>& files) {
-  ReplicaListing listing;
-  for (const TestFile& f : files) {
-    listing.levels[static_cast<std::size_t>(f.level)].push_back(Info(f));
-  }
-  for (auto& level : listing.levels) {
-    std::ranges::sort(level, {}, [](const FileInfo& file) { return file.id.txids; });
-  }
-  return listing;
-}
-
-WallTime At(int ms) {
-  return WallTime(std::chrono::milliseconds(ms));
-}
 RestoreTarget ToTxid(std::uint64_t txid) {
   return {.txid = Txid{txid}, .before = {}};
 }
@@ -62,7 +42,7 @@ std::string Plan(const ReplicaListing& listing, const RestoreTarget& target) {
 
 struct PlanCase {
   const char* why;
-  std::vector<TestFile> files;
+  std::vector<ListedFile> files;
   RestoreTarget target;
   std::string want;
 };
@@ -207,9 +187,9 @@ TEST(ReplicaListing, NewestAndTimes) {
 
 constexpr std::uint64_t kTxids = 14;
 
-std::vector<TestFile> RandomReplica(std::mt19937_64& rng) {
+std::vector<ListedFile> RandomReplica(std::mt19937_64& rng) {
   const auto random = [&](std::uint64_t n) { return static_cast<int>(rng() % n); };
-  std::vector<TestFile> files;
+  std::vector<ListedFile> files;
   for (int i = random(4); i > 0; --i) {
     files.push_back({9, 1, 1 + rng() % kTxids, random(20)});
   }
@@ -220,18 +200,18 @@ std::vector<TestFile> RandomReplica(std::mt19937_64& rng) {
   return files;
 }
 
-bool Usable(const TestFile& f, const RestoreTarget& target) {
+bool Usable(const ListedFile& f, const RestoreTarget& target) {
   return (!target.txid || Txid{f.max} <= *target.txid) &&
          (!target.before || At(f.created_ms) < *target.before);
 }
 
 // Which transactions any chain of files can end at.
-std::vector<bool> Reachable(const std::vector<TestFile>& files, const RestoreTarget& target) {
+std::vector<bool> Reachable(const std::vector<ListedFile>& files, const RestoreTarget& target) {
   std::vector<bool> reachable(kTxids + 1);
   reachable[0] = true;
   for (std::uint64_t from = 0; from <= kTxids; ++from) {
     if (!reachable[from]) continue;
-    for (const TestFile& f : files) {
+    for (const ListedFile& f : files) {
       if (Usable(f, target) && f.min <= from + 1 && f.max > from) reachable[f.max] = true;
     }
   }
@@ -260,7 +240,7 @@ TEST(PlanRestore, FindsAChainWhereverThereIsOne) {
   for (std::uint64_t seed = 1; seed <= 20000; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937_64 rng(seed);
-    const std::vector<TestFile> files = RandomReplica(rng);
+    const std::vector<ListedFile> files = RandomReplica(rng);
     RestoreTarget target;
     if (rng() % 3 == 0) {
       target = ToTxid(1 + rng() % kTxids);
@@ -270,7 +250,7 @@ TEST(PlanRestore, FindsAChainWhereverThereIsOne) {
     const auto reachable = Reachable(files, target);
     std::uint64_t furthest = kTxids;
     while (!reachable[furthest]) --furthest;
-    const bool beyond = std::ranges::any_of(files, [&](const TestFile& f) {
+    const bool beyond = std::ranges::any_of(files, [&](const ListedFile& f) {
       return f.level != 9 && Usable(f, target) && f.min > furthest + 1;
     });
 

@@ -24,6 +24,7 @@ inline constexpr std::string_view kOtherHelp = "our own commands and flags";
 inline constexpr std::string_view kNoFollow = "follow mode is not in this build";
 inline constexpr std::string_view kFailsOnUnknown =
     "a database that is not configured is a mistake, not an empty answer";
+inline constexpr std::string_view kOldCommand = "a command of v0.3 that is a command here";
 inline constexpr std::string_view kYamlWords = "the parser's own words; file and line are there";
 inline constexpr std::string_view kKeepsOld =
     "the old database is replaced only when the new one is complete";
@@ -33,6 +34,9 @@ inline constexpr CliDifference kCliDifferences[] = {
     {"help/help-restore", 0, "litestream restore [arguments] DB_PATH", kEqual,
      "help COMMAND describes the command"},
     {"help/run", 1, kEmpty, "Error: program required", "run is a command here"},
+    {"help/v03-generations", 1, kEmpty, "Error: database path or replica URL required",
+     kOldCommand},
+    {"help/v03-snapshots", 1, kEmpty, "Error: database path or replica URL required", kOldCommand},
     {"help/version-verbose", 0, "OS/Arch:", kEqual, "compiler instead of Go version"},
     {"help/restore-h-two-dashes", 0, kOwnHelp, kEqual, "--h asks for help, so the exit code is 0"},
     {"help/restore-h-value", 0, kOwnHelp, kEqual, "-h=1 asks for help, so the exit code is 0"},

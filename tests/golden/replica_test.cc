@@ -14,6 +14,8 @@
 #include "backend/file/file_client.h"
 #include "format/names.h"
 #include "replica/restore.h"
+#include "replica/restore_points.h"
+#include "replica/retention.h"
 #include "replica/verify.h"
 #include "tests/support/fault_env.h"
 #include "tests/support/golden.h"
@@ -124,13 +126,14 @@ void ExpectError(const Replica::Outcome& got, const json& want) {
   }
 }
 
-void ExpectOutcome(Replica& replica, const RestoreTarget& target, const json& want) {
+void ExpectOutcome(Replica& replica, const RestoreTarget& target, const json& want,
+                   bool same_plan = true) {
   const Replica::Outcome got = replica.Run(target);
   if (want.contains("error")) return ExpectError(got, want);
   EXPECT_EQ(got.error, "");
   EXPECT_EQ(got.size, want.at("size").get<std::uint64_t>());
   EXPECT_EQ(got.sha256, want.at("sha256").get<std::string>());
-  if (want.contains("plan")) {
+  if (want.contains("plan") && same_plan) {
     EXPECT_EQ(got.plan, want.at("plan").get<std::vector<std::string>>());
   }
   ASSERT_TRUE(got.report);
@@ -175,6 +178,65 @@ TEST(GoldenReplicas, RestoreAtEveryTransactionAndTime) {
     ++count;
   }
   EXPECT_GE(count, 30);
+}
+
+// Exactly the transactions that the reference restores are listed as points.
+TEST(GoldenReplicas, RestorePointsAreWhatTheReferenceRestores) {
+  int count = 0;
+  for (const fs::path& golden_case : GoldenCases("replica-file")) {
+    SCOPED_TRACE(golden_case.filename());
+    const json expected = LoadJson(golden_case / "expected.json");
+    if (expected.contains("correct_txids")) continue;  // The reference fails on what it listed.
+    Replica replica(golden_case, expected);
+    const auto listing = ListReplica(Context::Background(), replica.client(), true);
+    ASSERT_TRUE(listing.ok());
+    const RestorePoints found = FindRestorePoints(listing.value());
+    std::vector<std::string> listed;
+    for (const RestorePoint& point : found.points) listed.push_back(FormatTxid(point.txid));
+    std::vector<std::string> restored;
+    for (const json& want : expected.at("txids")) {
+      if (!want.contains("error")) restored.push_back(want.at("txid").get<std::string>());
+    }
+    EXPECT_EQ(listed, restored);
+    for (const RestoreHole& hole : found.holes) EXPECT_TRUE(hole.bridged_by);
+    ++count;
+  }
+  EXPECT_GE(count, 30);
+}
+
+// After passes at all ages, everything but what is older than the window is restored as before.
+TEST(GoldenReplicas, RetentionLeavesWhatItPromises) {
+  int removed = 0;
+  for (const fs::path& golden_case : GoldenCases("replica-file")) {
+    const json expected = LoadJson(golden_case / "expected.json");
+    if (expected.contains("correct_txids") || golden_case.filename() == kLargeCase) continue;
+    SCOPED_TRACE(golden_case.filename());
+    Replica replica(golden_case, expected);
+    for (const int age : {0, 2, 5, 400, 100'000, 300'000}) {
+      SCOPED_TRACE(age);
+      const auto listing = ListReplica(Context::Background(), replica.client(), true);
+      ASSERT_TRUE(listing.ok());
+      const RetentionPolicy policy{.l0_retention = std::chrono::seconds(1),
+                                   .snapshot_retention = std::chrono::seconds(3)};
+      const auto plan = PlanRetention(listing.value(), policy,
+                                      *listing.value().newest_time() + std::chrono::seconds(age));
+      ASSERT_TRUE(plan.ok()) << plan.error().message();
+      std::vector<FileId> ids;
+      for (const RetentionVerdict& verdict : plan.value().remove) ids.push_back(verdict.file.id);
+      removed += static_cast<int>(ids.size());
+      ASSERT_TRUE(replica.client().Delete(Context::Background(), ids).ok());
+      if (ids.empty()) continue;
+      ExpectOutcome(replica, {}, expected.at("latest"), /*same_plan=*/false);
+      const auto left = ListReplica(Context::Background(), replica.client(), true);
+      for (const RestorePoint& point : FindRestorePoints(left.value()).points) {
+        for (const json& want : expected.at("txids")) {
+          if (want.at("txid") != FormatTxid(point.txid)) continue;
+          ExpectOutcome(replica, {.txid = point.txid, .before = {}}, want, /*same_plan=*/false);
+        }
+      }
+    }
+  }
+  EXPECT_GT(removed, 100);
 }
 
 TEST(GoldenReplicas, RestoreAcrossTheLockPage) {
