@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include <lz4.h>
@@ -47,7 +48,7 @@ std::size_t CompressPage(std::span<const std::byte> page, std::span<std::byte> b
 }
 
 struct LtxEncoder::State {
-  enum class Stage { kHeader, kPages, kClosed, kFailed };
+  enum class Stage { kHeader, kPages, kIndex, kClosed, kFailed };
 
   explicit State(ByteSink& s) : sink(s) {}
 
@@ -56,7 +57,7 @@ struct LtxEncoder::State {
   Result<void> Flush();
   Result<void> Append(std::span<const std::byte> bytes);
   void EndFrame(Pgno pgno, std::uint64_t page_sum, std::size_t block_size);
-  Result<void> WriteIndex();
+  Result<bool> WriteIndexPiece();
 
   ByteSink& sink;
   Stage stage = Stage::kHeader;
@@ -64,6 +65,8 @@ struct LtxEncoder::State {
   LtxPageOrder order;
   LtxFileChecksum checksum{0};
   LtxIndexLog index;
+  std::optional<LtxIndexLog::Reader> index_reader;  // Set while the index is written.
+  std::uint64_t index_size = 0;
   std::uint64_t sum_of_pages = 0;  // XOR: LTX's own database checksum.
   std::uint32_t page_count = 0;
   std::uint64_t flushed_bytes = 0;
@@ -116,6 +119,8 @@ Result<void> LtxEncoder::State::CheckStage() const {
       return {};
     case Stage::kHeader:
       return Invalid("ltx encoder: expected header");
+    case Stage::kIndex:
+      return Invalid("ltx encoder: the index has begun");
     case Stage::kClosed:
       return Invalid("ltx encoder closed");
     case Stage::kFailed:
@@ -124,26 +129,34 @@ Result<void> LtxEncoder::State::CheckStage() const {
   return Invalid("ltx encoder: the sink has failed");
 }
 
-Result<void> LtxEncoder::State::WriteIndex() {
-  LtxIndexLog::Reader reader(index);
-  LtxIndexEntry entry;
-  std::uint64_t size = 0;
-  std::array<std::byte, 4096> piece;
-  std::size_t filled = 0;
-  while (reader.Next(entry)) {
-    if (piece.size() - filled < kMaxLtxIndexEntrySize) {
-      LS_TRY(Append(std::span(piece).first(filled)));
-      size += filled;
-      filled = 0;
-    }
-    filled =
-        static_cast<std::size_t>(PutLtxIndexEntry(piece.data() + filled, entry) - piece.data());
+Result<bool> LtxEncoder::State::WriteIndexPiece() {
+  if (stage == Stage::kPages) {
+    if (const auto missing = order.Missing()) return Invalid(*missing);
+    constexpr std::array<std::byte, kLtxEndMarkerSize> kEndMarker = {};
+    LS_TRY(Append(kEndMarker));
+    index_reader.emplace(index);
+    stage = Stage::kIndex;
   }
-  LS_TRY(Append(std::span(piece).first(filled)));
-  size += filled;
-  std::array<std::byte, 1 + kLtxIndexSizeSize> end = {};
-  StoreBe64(end.data() + 1, size + 1);
-  return Append(end);
+  if (!index_reader) return false;
+  LtxIndexEntry entry;
+  std::array<std::byte, 4096> piece;
+  for (std::size_t written = 0; written < kLtxIndexPieceBytes;) {
+    std::size_t filled = 0;
+    while (piece.size() - filled >= kMaxLtxIndexEntrySize && index_reader->Next(entry)) {
+      filled =
+          static_cast<std::size_t>(PutLtxIndexEntry(piece.data() + filled, entry) - piece.data());
+    }
+    LS_TRY(Append(std::span(piece).first(filled)));
+    written += filled;
+    index_size += filled;
+    if (piece.size() - filled < kMaxLtxIndexEntrySize) continue;
+    index_reader.reset();
+    std::array<std::byte, 1 + kLtxIndexSizeSize> end = {};
+    StoreBe64(end.data() + 1, index_size + 1);
+    LS_TRY(Append(end));
+    return false;
+  }
+  return true;
 }
 
 LtxEncoder::LtxEncoder(ByteSink& sink) : state_(std::make_unique<State>(sink)) {}
@@ -193,11 +206,15 @@ Result<void> LtxEncoder::AddEncoded(const LtxEncodedPage& page) {
   return {};
 }
 
+Result<bool> LtxEncoder::WriteIndexPiece() {
+  if (state_->stage != State::Stage::kIndex) LS_TRY(state_->CheckStage());
+  return state_->WriteIndexPiece();
+}
+
 Result<LtxTrailer> LtxEncoder::Finish(const std::optional<LtxProof>& proof,
                                       std::uint64_t post_apply) {
   State& s = *state_;
-  LS_TRY(s.CheckStage());
-  s.stage = State::Stage::kClosed;
+  if (s.stage != State::Stage::kIndex) LS_TRY(s.CheckStage());
   if (const auto missing = s.order.Missing()) return Invalid(*missing);
   LtxTrailer trailer{.post_apply_checksum = post_apply, .file_checksum = kLtxChecksumFlag};
   LS_TRY(AsArgument(ValidateLtxTrailer(s.header, trailer)));
@@ -208,9 +225,7 @@ Result<LtxTrailer> LtxEncoder::Finish(const std::optional<LtxProof>& proof,
                     post_apply, s.sum_of_pages | kLtxChecksumFlag));
   }
 
-  constexpr std::array<std::byte, kLtxEndMarkerSize> kEndMarker = {};
-  LS_TRY(s.Append(kEndMarker));
-  LS_TRY(s.WriteIndex());
+  while (LS_TRY(s.WriteIndexPiece())) continue;
   std::array<std::byte, kLtxTrailerSize> bytes;
   StoreBe64(bytes.data(), post_apply);
   LS_TRY(s.Append(std::span(bytes).first(8)));
@@ -223,6 +238,7 @@ Result<LtxTrailer> LtxEncoder::Finish(const std::optional<LtxProof>& proof,
   StoreBe64(bytes.data() + 8, trailer.file_checksum);
   LS_TRY(s.Append(std::span(bytes).subspan(8)));
   LS_TRY(s.Flush());
+  s.stage = State::Stage::kClosed;
   s.buffer.reset();
   s.lz4.reset();
   return trailer;

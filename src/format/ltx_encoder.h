@@ -24,6 +24,8 @@ struct LtxEncodedPage {
 // Compresses one page. `block` needs room for MaxLz4BlockSize. Returns the bytes used.
 std::size_t CompressPage(std::span<const std::byte> page, std::span<std::byte> block);
 
+inline constexpr std::size_t kLtxIndexPieceBytes = std::size_t{64} << 10;
+
 // Writes one LTX file front to back, with block frames. No page is hashed twice: the file checksum
 // is folded from the page sums.
 //
@@ -44,9 +46,14 @@ class LtxEncoder {
   // Adds a page that somebody else compressed (another thread, another file).
   Result<void> AddEncoded(const LtxEncodedPage& page);
 
-  // Writes end marker, index and trailer. With `proof`, the checksum is that of the file with this
-  // proof in its header; the caller then has to write ProofBytes(proof) at kLtxProofOffset, which
-  // is how a file learns its `after`, known last. (Without, the header of Begin stands.)
+  // Writes the end marker and a piece of the index (kLtxIndexPieceBytes), so that Finish has less
+  // to write: for a sink that keeps what it gets. False: that was the last piece. No page may
+  // follow.
+  Result<bool> WriteIndexPiece();
+  // Writes what is left of end marker and index, and the trailer. With `proof`, the checksum is
+  // that of the file with this proof in its header; the caller then has to write ProofBytes(proof)
+  // at kLtxProofOffset, which is how a file learns its `after`, known last. (Without, the header of
+  // Begin stands.)
   Result<LtxTrailer> Finish(const std::optional<LtxProof>& proof, std::uint64_t post_apply = 0);
 
   // Bytes written; after Finish the file's size.

@@ -359,6 +359,7 @@ Result<void> LtxMerge::Impl::Produce(const Context& ctx) {
   if (!heads_.empty()) return AddNewest(ctx);
   LS_TRY(CheckNoneMissing(header_.commit_pages + 1));
   LS_TRY(CheckAfter());
+  if (LS_TRY(encoder_.WriteIndexPiece())) return {};
   trailer_ = LS_TRY(encoder_.Finish(std::nullopt));
   stage_ = Stage::kDone;
   return {};

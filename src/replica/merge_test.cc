@@ -10,6 +10,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include "base/try.h"
 #include "format/crc64.h"
@@ -308,6 +309,39 @@ TEST_F(MergeTest, SnapshotSkipsTheLockPage) {
   const auto merged = Merge({.as_snapshot = true});
   ASSERT_TRUE(merged.ok()) << merged.error().message();
   EXPECT_EQ(merged.value().size(), files_.bytes(0).size());
+}
+
+// merge.h: the windows, some 2 KiB for each input, and 2 to 3 bytes a page.
+TEST_F(MergeTest, TheIndexIsNeverHeldWhole) {
+  constexpr std::uint32_t kPages = 1'000'000;
+  const LtxHeader header{.page_size = 512, .commit_pages = kPages, .txids = Range(1, 1)};
+  testing::VectorSink sink;
+  LtxEncoder encoder(sink);
+  ASSERT_TRUE(encoder.Begin(header).ok());
+  const Bytes page(512);
+  Bytes block(MaxLz4BlockSize(512));
+  block.resize(CompressPage(page, block));
+  for (Pgno pgno{1}; pgno.value <= kPages; pgno = Pgno{pgno.value + 1}) {
+    ASSERT_TRUE(encoder.AddEncoded({pgno, PageSum(pgno, page), block}).ok());
+  }
+  ASSERT_TRUE(encoder.Finish(std::nullopt).ok());
+  files_.Add(Range(1, 1), sink.Take());
+  const auto held = []() {
+    const auto info = ::mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  const std::size_t before = held();
+  std::size_t most = 0;
+  const auto merge = LtxMerge::Open(ctx_, files_.Inputs(), {.window_bytes = 1 << 20});
+  ASSERT_TRUE(merge.ok());
+  Bytes piece(4096);
+  for (;;) {
+    const auto got = merge.value()->Read(ctx_, piece);
+    ASSERT_TRUE(got.ok());
+    most = std::max(most, held() - before);
+    if (got.value() == 0) break;
+  }
+  EXPECT_LT(most, (std::size_t{1} << 20) + 3 * kPages + (1 << 20));
 }
 
 // --- Proofs. ---
