@@ -662,6 +662,8 @@ Result<void> Database::CaptureLast(const Context& ctx) {
     LS_TRY(TryAttach(ctx));
   }
   if (!attachment_) return {};
+  // A full file that was begun when the stop came; nothing else can follow before it.
+  LS_TRY(HandleRequests(ctx));
   if (!capture_->IsCaptured(LS_TRY(attachment_->Peek()))) return CaptureNew(local_ctx);
   return {};
 }

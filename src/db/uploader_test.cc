@@ -10,6 +10,7 @@
 #include "storage/memory_client.h"
 #include "tests/support/byte_streams.h"
 #include "tests/support/db_fixture.h"
+#include "tests/support/fault_env.h"
 
 namespace litestream {
 namespace {
@@ -679,6 +680,30 @@ TEST_F(UploaderTest, CloseAfterTheDatabaseWasReplaced) {
   std::filesystem::remove(Wal());
   std::filesystem::remove(Path().string() + "-shm");
   std::filesystem::rename(other, Path());
+  Close();
+  ExpectRestores();
+}
+
+// The replica is ahead, capture has to go on above it, and the stop comes before that succeeded.
+TEST_F(UploaderTest, CloseInTheMiddleOfARebase) {
+  SqliteApp app(Path());
+  Create(app);
+  Write(app, 2);
+  Sync();
+  Stop();
+  std::filesystem::remove_all(Meta());
+  testing::FaultEnv files(Env::Real());
+  bool fails = true;
+  files.SetHook([&fails](const char*, const std::filesystem::path& path) -> Result<void> {
+    const bool above = path.filename().string().starts_with("0000000000000002-");
+    if (fails && above) return Error(ErrorCode::kIo, "planted");
+    return {};
+  });
+  env_ = &files;
+  Run(minutes(1));
+  EXPECT_EQ(engine().Status().state, DatabaseState::kFailing);
+  Write(app, 1);
+  fails = false;
   Close();
   ExpectRestores();
 }

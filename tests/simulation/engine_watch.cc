@@ -123,7 +123,7 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
   } else if (message.starts_with("replica lacks transactions that are not kept locally") ||
              message.starts_with("detected database behind replica")) {
     // Of what happened at any time: the replica remembers.
-    if (now.people == 0 && now.faults == 0) Unexplained(message, "");
+    if (now.people == 0 && now.faults == 0 && !late_listings_) Unexplained(message, "");
     // Capture goes on elsewhere, and the old local files go.
     captured_.clear();
   }

@@ -21,9 +21,9 @@ namespace litestream::sim {
 // that lies in the world. And a capture that was announced must outlive any power failure.
 class EngineWatch {
  public:
-  // Of the database at this path.
-  EngineWatch(World& world, Model& model, std::filesystem::path path)
-      : world_(world), model_(model), path_(std::move(path)) {}
+  // Of the database at this path. `late_listings`: a replica may seem to hold less than it does.
+  EngineWatch(World& world, Model& model, std::filesystem::path path, bool late_listings)
+      : world_(world), model_(model), path_(std::move(path)), late_listings_(late_listings) {}
 
   // Somebody changes the files of the database, of its replica, or of our state directory.
   void OnPeople() { ++people_; }
@@ -52,6 +52,7 @@ class EngineWatch {
   World& world_;
   Model& model_;
   const std::filesystem::path path_;
+  const bool late_listings_;
   std::uint64_t people_ = 0;
   std::uint64_t faults_ = 0;
   std::size_t faults_seen_ = 0;

@@ -28,7 +28,7 @@ Town::Town(World& world, const Plan& plan, bool log)
     : world_(world),
       plan_(plan),
       model_(world, kDatabase),
-      watch_(world, model_, kDatabase),
+      watch_(world, model_, kDatabase, plan.store_faults.late_list),
       log_level_(log ? LogLevel::kDebug : LogLevel::kWarn),
       dice_(Mix(world.seed(), 7)) {
   world.SetOnPowerFailure([this] {
@@ -400,12 +400,15 @@ void Town::RunReplicator(Process& process) {
   Database database(process.env(), process.scheduler(), options,
                     watch_.MakeLogger(process, log_level_));
   database.Start();
+  // What it says again it may have learnt before the replica was emptied.
+  std::vector<Txid> said(sites_.size());
   while (!process.stopping().stop_requested()) {
     process.Sleep(seconds(1), process.stopping());
     if (process.dead()) return;
     const DatabaseStatus status = database.Status();
     for (std::size_t i = 0; i < sites_.size(); ++i) {
-      sites_[i]->checker.OnReported(status.replicas[i].txid);
+      const Txid txid = status.replicas[i].txid;
+      if (std::exchange(said[i], txid) != txid) sites_[i]->checker.OnReported(txid);
     }
   }
   CloseReplicator(process, database);
