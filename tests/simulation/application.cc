@@ -89,7 +89,7 @@ class Writer {
         return app_.Exec(fmt::format("PRAGMA incremental_vacuum({})", dice().Below(10)));
       case 6:
         if (dice().OneIn(2)) return app_.Exec("BEGIN IMMEDIATE; DELETE FROM t; ROLLBACK");
-        // Pages that the database grows by and that nobody needs in the end are never written.
+        // It grows by pages that nobody needs in the end, with one behind them.
         return Write(
             fmt::format("INSERT INTO t (id, x) VALUES (1 << 40, randomblob({})); "
                         "INSERT INTO t (x) VALUES ('last'); "

@@ -63,10 +63,15 @@ EngineWatch::Causes EngineWatch::Now(const Process& process) {
     const Fault& fault = all[faults_seen_];
     const bool ours = IsReplicator(fault.who) && std::ranges::count(kKinds, fault.what) > 0;
     if (ours || fault.what == "disk full") ++faults_;
+    if (fault.who.starts_with("app") && fault.what.starts_with("crash")) ++killed_;
   }
   // As long as they are at it, nobody knows what they have done already.
   if (people_at_work_) ++people_;
-  return {.people = people_, .power = world_.boots(), .faults = faults_, .pid = process.pid()};
+  return {.people = people_,
+          .power = world_.boots(),
+          .faults = faults_,
+          .killed = killed_,
+          .pid = process.pid()};
 }
 
 void EngineWatch::Unexplained(std::string_view message, std::string_view detail) {
@@ -85,6 +90,8 @@ void EngineWatch::OnComparison(const Causes& now, std::string_view reason) {
   if (now.pid != attached_.pid && reason == "it is not known which files the position belongs to") {
     return;
   }
+  // Killed in the middle of a new WAL header: what is left is an empty WAL.
+  if (now.killed != attached_.killed && reason == "the WAL is shorter than before") return;
   // The WAL was begun anew while nobody held it: what stood in it may be gone.
   if (now.pid != attached_.pid && (!captured_wal_ || model_.PresentWal() != captured_wal_)) return;
   Unexplained("comparing the database", reason);

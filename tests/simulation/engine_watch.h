@@ -43,6 +43,7 @@ class EngineWatch {
     std::uint64_t people = 0;
     std::uint64_t power = 0;
     std::uint64_t faults = 0;  // Calls of a replicator that were made to fail.
+    std::uint64_t killed = 0;  // Applications.
     std::uint32_t pid = 0;     // Of the replicator.
   };
   Causes Now(const Process& process);
@@ -55,6 +56,7 @@ class EngineWatch {
   const bool late_listings_;
   std::uint64_t people_ = 0;
   std::uint64_t faults_ = 0;
+  std::uint64_t killed_ = 0;
   std::size_t faults_seen_ = 0;
   bool people_at_work_ = false;
   std::map<std::uint32_t, Causes> attaching_;  // As of the time when a replicator tried to open.

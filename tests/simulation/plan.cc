@@ -1,5 +1,6 @@
 #include "tests/simulation/plan.h"
 
+#include <algorithm>
 #include <array>
 
 namespace litestream::sim {
@@ -113,6 +114,10 @@ Plan DrawPlan(std::uint64_t seed) {
   // Without our directory the listing is all that says where the history ends. If it lies as well,
   // a second history begins in the middle of the first; that is not promised to work.
   if (plan.store_faults.late_list) plan.meta_lost = false;
+  // Captures of some pages each, on such a disk, keep up with nobody.
+  if (plan.replicator_faults.slowest_sync > milliseconds(30)) {
+    plan.max_sync_wal_bytes = std::max<std::uint64_t>(plan.max_sync_wal_bytes, 200'000);
+  }
   return plan;
 }
 
