@@ -176,9 +176,29 @@ Result<bool> Database::KeepMeta() {
   return files.value().empty();
 }
 
+// The database is gone, and was while nobody watched. What was captured of it before, and no
+// replica has, is the only copy.
+Result<void> Database::OfferLeftovers() {
+  if (attach_count_ > 0) return {};
+  const auto meta = env_.Stat(options_.meta_path / "ltx" / "0");
+  if (!meta.ok()) {
+    return meta.error().Is(ErrorCode::kNotFound) ? Result<void>() : Result<void>(meta.error());
+  }
+  file_owner_ = {
+      .mode = meta.value().mode & 0666, .uid = meta.value().uid, .gid = meta.value().gid};
+  if (!meta_lock_) LS_TRY(LockMeta());
+  local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, file_owner_, file_owner_);
+  LS_TRY(local_->Open());
+  if (!local_->range()) return {};
+  ++attach_count_;
+  OfferFiles();
+  return {};
+}
+
 Result<void> Database::FirstCapture(const Context& ctx) {
   ++attach_count_;
   last_full_ = {};
+  rebased_above_ = {};
   const WalView view = attachment_->held();
   const Decision decision = LS_TRY(capture_->Examine(*attachment_, view));
   switch (decision.continuation) {
@@ -258,6 +278,8 @@ NextRun Database::Step(const Context& ctx) {
     if (!attached.ok()) return NoteFailure(attached.error());
     if (!attached.value()) {
       SetState(DatabaseState::kWaiting);
+      auto offered = OfferLeftovers();
+      if (!offered.ok()) return NoteFailure(offered.error());
       ArmWatches();
       return NextRun::At(Now() + (directory_watch_ ? kSlowTick : kWaitForFile));
     }
@@ -413,35 +435,50 @@ Result<void> Database::CaptureNew(const Context& ctx) {
   return attachment_->Land();
 }
 
-// What uploaders asked for. True: something was done.
+// What uploaders asked for, kept until it is done. True: something was done.
 Result<bool> Database::HandleRequests(const Context& ctx) {
   const Txid above{rebase_above_.exchange(0)};
   const bool full = full_wanted_.exchange(false);
-  if (above == Txid{} && !full) return false;
-  if (above != Txid{}) {
-    const Txid base = std::max(above, capture_->position().txid);
-    LS_TRY(capture_->Rebase(base));
-  } else {
-    // Perhaps because somebody removed local files under us: see what is really there.
-    LS_TRY(local_->Open());
-    if (local_->range() && local_->range()->max != capture_->position().txid) {
-      LS_TRY(local_->Clear());
-    }
+  const bool rebase = above > rebased_above_;
+  if (!rebase && !full) return false;
+  auto made = rebase ? Rebase(ctx, above) : MakeFull(ctx);
+  if (made.ok()) {
+    // More may follow than what was asked for.
+    LS_TRY(capture_->FlushSums());
+    LS_TRY(capture_->NoteFiles(*attachment_));
+    return true;
   }
+  if (rebase) RequestRebase(above);
+  if (full) full_wanted_ = true;
+  return std::move(made).error();
+}
+
+Result<void> Database::Rebase(const Context& ctx, Txid above) {
+  const Txid base = std::max(above, capture_->position().txid);
+  LS_TRY(capture_->Rebase(base));
+  LS_TRY(CaptureFull(ctx));
+  rebased_above_ = base;
+  return {};
+}
+
+Result<void> Database::MakeFull(const Context& ctx) {
+  // Perhaps because somebody removed local files under us: see what is really there.
+  LS_TRY(local_->Open());
+  if (local_->range() && local_->range()->max != capture_->position().txid) {
+    LS_TRY(local_->Clear());
+  }
+  return CaptureFull(ctx);
+}
+
+Result<void> Database::CaptureFull(const Context& ctx) {
   const WalView view = LS_TRY(attachment_->Leap());
   auto batch = capture_->Full(ctx, *attachment_, view);
   if (!batch.ok()) {
-    // Ask again: the request is not met.
-    if (above != Txid{}) rebase_above_ = above.value;
-    full_wanted_ = true;
     LS_TRY(attachment_->Abandon());
     return std::move(batch).error();
   }
   OnBatch(batch.value());
-  LS_TRY(attachment_->Land());
-  LS_TRY(capture_->FlushSums());
-  LS_TRY(capture_->NoteFiles(*attachment_));
-  return true;
+  return attachment_->Land();
 }
 
 Result<void> Database::CheckpointIfDue(const Context& ctx) {
@@ -534,7 +571,7 @@ void Database::OnBatch(const Batch& batch) {
 
 void Database::OfferFiles() {
   LocalFiles files{.range = local_->range(), .last_full = last_full_, .chain = attach_count_};
-  if (files.range && capture_->newest_is_open()) {
+  if (files.range && capture_ && capture_->newest_is_open()) {
     files.range->max = Txid{files.range->max.value - 1};
     if (files.range->max < files.range->min) files.range.reset();
   }
@@ -596,7 +633,9 @@ std::filesystem::path Database::LocalPath(Txid txid) const {
 }
 
 void Database::RequestRebase(Txid txid) {
-  rebase_above_ = txid.value;
+  // Two replicas may ask, and be ahead by different numbers.
+  std::uint64_t wanted = rebase_above_.load();
+  while (wanted < txid.value && !rebase_above_.compare_exchange_weak(wanted, txid.value)) continue;
   Wake();
 }
 
@@ -647,6 +686,11 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
   constexpr int kMaxRounds = 4;
   for (int round = 0;; ++round) {
     auto drained = uploader.Drain(ctx, round == 0 ? attempt : 1);
+    if (!attachment_ && !drained.ok() && drained.error().Is(ErrorCode::kAlreadyExists)) {
+      log_.Warn("what was captured of the lost database does not continue the replica, it stays",
+                {{"path", (options_.meta_path / "ltx").string()}});
+      return {};
+    }
     if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
   }
 }

@@ -109,10 +109,14 @@ class Database : private UploaderHost {
   Result<void> LockMeta();
   Result<bool> KeepMeta();
   Result<void> PrepareMeta(const Context& ctx, const FileStat& database);
+  Result<void> OfferLeftovers();
   Result<void> FirstCapture(const Context& ctx);
   Result<void> CaptureAll(const Context& ctx, Continuation how);
   Result<void> CaptureNew(const Context& ctx);
   Result<bool> HandleRequests(const Context& ctx);
+  Result<void> Rebase(const Context& ctx, Txid above);
+  Result<void> MakeFull(const Context& ctx);
+  Result<void> CaptureFull(const Context& ctx);
   Result<bool> CheckHold(const Context& ctx);
   Result<void> CheckpointIfDue(const Context& ctx);
   Result<void> ScrubIfDue(const Context& ctx);
@@ -156,6 +160,7 @@ class Database : private UploaderHost {
   Checkpointer checkpointer_;
   Scrubber scrubber_;
   Txid last_full_;
+  Txid rebased_above_;  // Since it was attached, the local files begin above this.
   std::uint64_t attach_count_ = 0;
   Txid offered_;  // Up to here the uploaders may have the local files.
   MonoTime last_capture_;

@@ -122,9 +122,10 @@ NextRun Uploader::Run(const Context& ctx) {
       log_.Info("replica sync recovered", {{"previous_errors", failures_}});
     }
     failures_ = 0;
-    if (passed.value()) return NextRun::WhenWoken();
-    more_ = position_.has_value();
-    return NextRun::At(last_pass_ + (more_ ? std::chrono::nanoseconds(0) : options_.sync_interval));
+    // Without a position: until capture has moved.
+    more_ = !passed.value() && position_;
+    if (!more_) return NextRun::WhenWoken();
+    return NextRun::At(last_pass_);
   }
   if (ctx.stop().stop_requested()) return NextRun::WhenWoken();
   NoteFailure(passed.error());
@@ -154,6 +155,8 @@ void Uploader::NoteFailure(const Error& error) {
 Result<bool> Uploader::Pass(const Context& ctx) {
   const LocalFiles files = TakeWanted();
   if (!files.range) return true;
+  // Capture has not moved yet. It will, and then it offers other files.
+  if (rebase_requested_ && files.range->min <= *rebase_requested_) return false;
   const MonoTime now = scheduler_.clock().Monotonic();
   if (position_ && now - last_listing_ >= kListingInterval) position_.reset();
   if (!position_) {
@@ -223,9 +226,8 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
             "the replica belongs to another database, stop and use another place (what it held "
             "stays restorable with -txid)"}});
     }
-    // Once; until capture has moved, asking again would make it do so twice.
-    if (rebase_requested_ != newest) host_.RequestRebase(newest);
     rebase_requested_ = newest;
+    host_.RequestRebase(newest);
     return false;
   }
   const Txid end = ContiguousEnd(listing);
@@ -247,6 +249,7 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
     }
   }
   position_ = end;
+  rebase_requested_.reset();
   {
     MutexLock lock(mu_);
     status_.txid = end;
@@ -526,7 +529,7 @@ Result<void> Uploader::Drain(const Context& ctx, int attempt) {
     auto passed = Pass(ctx);
     if (passed.ok() && passed.value()) return {};
     if (passed.ok() && position_) continue;
-    if (passed.ok()) return Error(ErrorCode::kUnavailable, "the replica is ahead of capture");
+    if (passed.ok()) return Error(ErrorCode::kAlreadyExists, "the replica is ahead of capture");
     // Cut off in the first attempt: nothing has failed.
     if (passed.error().Is(ErrorCode::kCancelled) && attempt == 1) return passed.error();
     NoteFailure(passed.error());

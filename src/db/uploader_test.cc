@@ -692,6 +692,7 @@ TEST_F(UploaderTest, CloseInTheMiddleOfARebase) {
   Sync();
   Stop();
   std::filesystem::remove_all(Meta());
+  Write(app, 1);  // Else its first file may be the same as before, if it is fast enough.
   testing::FaultEnv files(Env::Real());
   bool fails = true;
   files.SetHook([&fails](const char*, const std::filesystem::path& path) -> Result<void> {
@@ -706,6 +707,125 @@ TEST_F(UploaderTest, CloseInTheMiddleOfARebase) {
   fails = false;
   Close();
   ExpectRestores();
+}
+
+// The state directory is lost, and the replicas are ahead by different numbers.
+TEST_F(UploaderTest, TwoReplicasAreAhead) {
+  for (const bool first_is_further : {false, true}) {
+    SCOPED_TRACE(first_is_further);
+    SqliteApp app(Path());
+    app.Exec("DROP TABLE IF EXISTS t");
+    Create(app);
+    MemoryStore second;
+    ReplicaOptions other;
+    other.client = MakeMemoryClient(second);
+    const auto make_engine = [&] {
+      DatabaseOptions options = Options();
+      options.replicas.insert(options.replicas.begin() + (first_is_further ? 0 : 1), other);
+      engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+    };
+    make_engine();
+    Write(app, 3);
+    Run(minutes(1));
+    FailEverything();
+    Write(app, 1);
+    Run(minutes(1));
+    store_.SetFaults(nullptr);
+    Stop();
+    std::filesystem::remove_all(Meta());
+    make_engine();
+    Run(minutes(10));
+    for (const auto& replica : engine().Status().replicas) {
+      EXPECT_EQ(replica.state, ReplicaState::kInSync);
+      EXPECT_EQ(replica.txid, engine().Status().txid);
+    }
+    ExpectRestores();
+    Stop();
+  }
+}
+
+// What an uploader asked for is not forgotten when the first attempt at it fails.
+TEST_F(UploaderTest, RebaseThatFailsAtItsBeginning) {
+  SqliteApp app(Path());
+  Create(app);
+  Write(app, 2);
+  Sync();
+  Stop();
+  std::filesystem::remove_all(Meta());
+  Write(app, 1);  // Else its first file may be the same as before, if it is fast enough.
+  testing::FaultEnv files(Env::Real());
+  int failures = 3;
+  files.SetHook([&](const char* call, const std::filesystem::path& path) -> Result<void> {
+    if (failures == 0 || std::string_view(call) != "remove" || path != Meta() / "ltx/0") return {};
+    --failures;
+    return Error(ErrorCode::kIo, "planted");
+  });
+  env_ = &files;
+  Run(minutes(5));
+  EXPECT_EQ(failures, 0);
+  EXPECT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync);
+  ExpectRestores();
+  Stop();
+}
+
+// The database is lost with its last commits not uploaded: what was captured of them is.
+TEST_F(UploaderTest, UploadsWhatIsLeftOfALostDatabase) {
+  std::vector<std::byte> last;
+  {
+    SqliteApp app(Path());
+    Create(app);
+    Run(minutes(1));
+    FailEverything();
+    Write(app, 3);
+    Run(minutes(1));
+    Stop();
+    last = CheckpointedCopy(Path());
+  }
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(Path().string() + suffix);
+  }
+  store_.SetFaults(nullptr);
+  Run(minutes(1));
+  EXPECT_EQ(engine().Status().state, DatabaseState::kWaiting);
+  EXPECT_TRUE(Restored() == last);
+  // A new one is another chain behind it.
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(2));
+  ExpectRestores();
+  Close();
+}
+
+// And if the replica has gone on in another way meanwhile, they stay, and nobody waits for them.
+TEST_F(UploaderTest, LeavesWhatDoesNotContinueTheReplica) {
+  {
+    SqliteApp app(Path());
+    Create(app);
+    Run(minutes(1));
+    FailEverything();
+    Write(app, 1);
+    Run(minutes(1));
+    Stop();
+    store_.SetFaults(nullptr);
+    // Somebody replicated from another place.
+    std::filesystem::rename(Meta(), dir_.path() / "aside");
+    Write(app, 1);
+    Run(minutes(1));
+    Stop();
+    std::filesystem::remove_all(Meta());
+    std::filesystem::rename(dir_.path() / "aside", Meta());
+  }
+  const auto before = Restored();
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(Path().string() + suffix);
+  }
+  Run(minutes(1));
+  const auto lists = store_.calls(StorageCall::kList);
+  Run(minutes(10));
+  EXPECT_EQ(store_.calls(StorageCall::kList), lists);
+  EXPECT_TRUE(Restored() == before);
+  EXPECT_FALSE(std::filesystem::is_empty(Meta() / "ltx/0"));
+  Close();
 }
 
 // Stopped before the first step ran: what was committed before is captured all the same.

@@ -102,15 +102,14 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
   const bool people = now.people != attached_.people;
   const bool faults = now.faults != attached_.faults;
   if (message == "captured") {
-    captured_ = FieldOf(fields, "txid");
-    captured_causes_ = now;
-    captured_wal_ = model_.PresentWal();
+    OnCaptured(FieldOf(fields, "txid"), now);
     // The first one is complete when it is noted to which files it belongs.
     if (now.pid != attached_.pid) first_wal_ = std::exchange(captured_wal_, std::nullopt);
   } else if (message == "attaching") {
     attaching_[now.pid] = now;
   } else if (message == "attached") {
     attached_ = attaching_[now.pid];
+    rebase_wanted_ = false;
     if (first_wal_) captured_wal_ = std::exchange(first_wal_, std::nullopt);
   } else if (message == "comparing the database with what was captured") {
     OnComparison(now, FieldOf(fields, "reason"));
@@ -126,27 +125,39 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
              message.starts_with("local LTX file is damaged")) {
     if (!people && !faults) Unexplained(message, FieldOf(fields, "error"));
   } else if (message.starts_with("the database holds pages that were never captured")) {
-    if (!people) Unexplained(message, "");
+    // A sync that failed has lost pages, and it shows when the power does.
+    if (!people && !(now.power > 0 && SyncFailed())) Unexplained(message, "");
   } else if (message.starts_with("replica lacks transactions that are not kept locally") ||
              message.starts_with("detected database behind replica")) {
     // Of what happened at any time: the replica remembers.
     if (now.people == 0 && now.faults == 0 && !late_listings_) Unexplained(message, "");
-    // Capture goes on elsewhere, and the old local files go.
-    captured_.clear();
+    // Capture goes on elsewhere soon, and the old local files go.
+    rebase_wanted_ = true;
   }
 }
 
+void EngineWatch::OnCaptured(std::string_view text, const Causes& now) {
+  const auto before = ParseTxid(captured_);
+  const auto txid = ParseTxid(text);
+  if (before.ok() && txid.ok() && txid.value() != before.value().Next()) rebase_wanted_ = false;
+  captured_ = text;
+  captured_causes_ = now;
+  captured_wal_ = model_.PresentWal();
+}
+
+// Somebody's sync was made to fail, and what it was to make durable never will be.
+bool EngineWatch::SyncFailed() const {
+  return std::ranges::any_of(world_.faults(),
+                             [](const Fault& fault) { return fault.what == "sync error"; });
+}
+
 void EngineWatch::OnPowerFailure() {
-  if (captured_.empty() || captured_causes_.people != people_) return;
+  if (captured_.empty() || rebase_wanted_ || captured_causes_.people != people_) return;
   const auto txid = ParseTxid(captured_);
   if (!txid.ok()) return;
-  // A sync that was made to fail may have taken anything.
-  const bool sync_failed = std::ranges::any_of(world_.faults(), [](const Fault& fault) {
-    return IsReplicator(fault.who) && fault.what == "sync error";
-  });
   const auto name = FormatLtxFilename({txid.value(), txid.value()});
   const auto file = world_.disk().Stat(DefaultMetaPath(path_) / "ltx" / "0" / name);
-  if (sync_failed || (file.ok() && file.value().size_bytes > 0)) return;
+  if (SyncFailed() || (file.ok() && file.value().size_bytes > 0)) return;
   world_.Fail("the power failed, and " + name + ", which was captured before, is gone");
 }
 

@@ -47,7 +47,9 @@ class EngineWatch {
     std::uint32_t pid = 0;     // Of the replicator.
   };
   Causes Now(const Process& process);
+  void OnCaptured(std::string_view text, const Causes& now);
   void OnComparison(const Causes& now, std::string_view reason);
+  bool SyncFailed() const;
   void Unexplained(std::string_view message, std::string_view detail);
 
   World& world_;
@@ -64,6 +66,7 @@ class EngineWatch {
   // The newest capture that was announced, and the WAL that it was made from.
   std::string captured_;
   Causes captured_causes_;
+  bool rebase_wanted_ = false;  // Until capture has gone on elsewhere.
   std::optional<Model::WalId> captured_wal_;
   std::optional<Model::WalId> first_wal_;
 };
