@@ -80,14 +80,19 @@ Result<void> Capture::Load(const Context& ctx) {
     position_.salts = note_->salts;
     position_.end = note_->end;
   }
-  // The table is right up to its header; the local files behind it bring the rest.
+  return ReplayLocal(ctx);
+}
+
+// The table is right up to its header; the local files behind it bring the rest.
+Result<void> Capture::ReplayLocal(const Context& ctx) {
   const auto& table = sums_.header();
   if (!table || table->page_size != position_.page_size || table->txid > position_.txid ||
       !position_.after) {
     return {};
   }
   Txid next = table->txid.Next();
-  if (next <= position_.txid && next < range->min) return {};
+  const auto range = local_.range();
+  if (next <= position_.txid && (!range || next < range->min)) return {};
   for (; next <= position_.txid; next = next.Next()) {
     auto replayed = Replay(ctx, next);
     if (!replayed.ok()) {
@@ -281,7 +286,8 @@ Result<Batch> Capture::Incremental(const Context& ctx, Attachment& attachment, c
                                    bool from_front, std::uint64_t limit_bytes) {
   if (!sums_valid_) {
     // A table write failed after its file was durable: the local files above the header mend it.
-    LS_TRY(Load(ctx));
+    // The position stands, whatever becomes of that.
+    LS_TRY(ReplayLocal(ctx));
     if (!sums_valid_) return Difference(ctx, attachment, view);
   }
   const WalPoint start = from_front ? WalPoint{} : position_.end;

@@ -126,6 +126,7 @@ class Capture {
   Result<void> AddTakenIn(Output& out, Pgno before);
   Result<void> DropPages(Output& out, std::uint32_t from_pages, std::uint32_t to_pages);
   Result<bool> RebuildSums(const Context& ctx, Attachment& attachment, const DatabaseImage& image);
+  Result<void> ReplayLocal(const Context& ctx);
   Result<void> Replay(const Context& ctx, Txid txid);
   Result<Batch> MovePosition(const WalView& view, const DatabaseImage& image);
   Result<Decision> ExamineRestart(Attachment& attachment, const WalView& view);

@@ -8,6 +8,7 @@
 #include "base/memory_env.h"
 #include "format/names.h"
 #include "tests/support/db_fixture.h"
+#include "tests/support/recorded_log.h"
 #include "tests/support/split_env.h"
 
 namespace litestream {
@@ -91,6 +92,31 @@ TEST_F(FaultsTest, CaptureThatFailsBehindItsFileIsUploaded) {
   EXPECT_LT(runs, 1'000U);
   EXPECT_GT(engine().Status().checkpoints, 0U);
   EXPECT_EQ(engine().Status().replicas[0].txid, engine().Status().txid);
+  ExpectRestores();
+}
+
+// And when mending the table fails, too, the position stands.
+TEST_F(FaultsTest, MendThatFailsKeepsThePosition) {
+  RecordedLog log(LogLevel::kInfo);
+  log_ = log.logger();
+  SqliteApp app(Path());
+  app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+  Run(std::chrono::seconds(5));
+  int failed = 0;
+  memory_.SetFault([&failed](const EnvCallInfo& info) -> std::optional<EnvFault> {
+    if (failed == 2 || info.call != EnvCall::kWrite || info.path.filename() != "pages.sum") {
+      return std::nullopt;
+    }
+    ++failed;
+    return EnvFault{.code = ErrorCode::kIo};
+  });
+  for (int i = 0; i < 2; ++i) {
+    Write(app, 1);
+    scheduler_.RunFor(std::chrono::minutes(1));
+  }
+  EXPECT_EQ(failed, 2);
+  EXPECT_EQ(log.Count("opening the database again"), 0);
+  EXPECT_EQ(log.Count("comparing the database"), 0);
   ExpectRestores();
 }
 
