@@ -448,7 +448,8 @@ Result<bool> Database::HandleRequests(const Context& ctx) {
     LS_TRY(capture_->NoteFiles(*attachment_));
     return true;
   }
-  if (rebase) RequestRebase(above);
+  // Without a wake: it is tried again when the step is.
+  if (rebase) WantRebase(above);
   if (full) full_wanted_ = true;
   return std::move(made).error();
 }
@@ -632,10 +633,15 @@ std::filesystem::path Database::LocalPath(Txid txid) const {
   return options_.meta_path / "ltx" / "0" / FormatLtxFilename({txid, txid});
 }
 
-void Database::RequestRebase(Txid txid) {
-  // Two replicas may ask, and be ahead by different numbers.
+// Two replicas may ask, and be ahead by different numbers.
+void Database::WantRebase(Txid above) {
   std::uint64_t wanted = rebase_above_.load();
-  while (wanted < txid.value && !rebase_above_.compare_exchange_weak(wanted, txid.value)) continue;
+  while (wanted < above.value && !rebase_above_.compare_exchange_weak(wanted, above.value))
+    continue;
+}
+
+void Database::RequestRebase(Txid txid) {
+  WantRebase(txid);
   Wake();
 }
 

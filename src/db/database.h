@@ -114,6 +114,7 @@ class Database : private UploaderHost {
   Result<void> CaptureAll(const Context& ctx, Continuation how);
   Result<void> CaptureNew(const Context& ctx);
   Result<bool> HandleRequests(const Context& ctx);
+  void WantRebase(Txid above);
   Result<void> Rebase(const Context& ctx, Txid above);
   Result<void> MakeFull(const Context& ctx);
   Result<void> CaptureFull(const Context& ctx);

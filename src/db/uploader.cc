@@ -112,9 +112,12 @@ NextRun Uploader::Run(const Context& ctx) {
   const LocalFiles files = TakeWanted();
   if (!files.range || (position_ && *position_ >= files.range->max)) return NextRun::WhenWoken();
   // The first file after a quiet time goes at once; then one pass an interval.
-  const MonoTime earliest = last_pass_ + (failures_ > 0 ? backoff_ : options_.sync_interval);
+  const bool waits =
+      failures_ > 0 && !(full_wanted_above_ && files.last_full > *full_wanted_above_);
+  const MonoTime earliest = last_pass_ + (waits ? backoff_ : options_.sync_interval);
   if (last_pass_ != MonoTime{} && now < earliest && !more_) return NextRun::At(earliest);
   last_pass_ = now;
+  full_wanted_above_.reset();
   more_ = false;
   auto passed = Pass(ctx);
   if (passed.ok()) {
@@ -164,7 +167,7 @@ Result<bool> Uploader::Pass(const Context& ctx) {
     last_listing_ = now;
   }
   if (base_damaged_ && files.last_full <= *position_) {
-    host_.RequestFull();
+    RequestFull();
     return true;
   }
   if (base_damaged_) {
@@ -189,7 +192,7 @@ Result<bool> Uploader::Pass(const Context& ctx) {
       log_.Warn("replica lacks transactions that are not kept locally, sending a new snapshot",
                 {{"txid.replica", FormatTxid(*position_)},
                  {"txid.local_min", FormatTxid(files.range->min)}});
-      host_.RequestFull();
+      RequestFull();
       return true;
     }
   }
@@ -349,6 +352,12 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
   return false;
 }
 
+// When it is there, no time is lost.
+void Uploader::RequestFull() {
+  full_wanted_above_ = Wanted().last_full;
+  host_.RequestFull();
+}
+
 // What goes up next, when local files up to `last` wait.
 Result<UploadGroup> Uploader::NextGroup(Txid last) {
   std::erase_if(behind_gap_, [this](const TxidRange& r) { return r.max <= *position_; });
@@ -365,7 +374,7 @@ Result<UploadGroup> Uploader::NextGroup(Txid last) {
 // If somebody removed it under us, only a full file helps, whatever it was wanted for.
 Result<std::unique_ptr<File>> Uploader::OpenLocal(Txid txid) {
   auto opened = env_.Open(host_.LocalPath(txid), {});
-  if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) host_.RequestFull();
+  if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) RequestFull();
   return opened;
 }
 
@@ -380,7 +389,7 @@ Result<void> Uploader::UploadNext(const Context& ctx, const LocalFiles& files) {
     auto snapshot = UploadSnapshot(ctx, files.last_full);
     if (snapshot.ok() || !IsUnusable(snapshot.error())) return snapshot;
   }
-  host_.RequestFull();
+  RequestFull();
   return uploaded;
 }
 

@@ -110,6 +110,7 @@ class Uploader {
   struct Body;
   Result<Body> OpenBody(const Context& ctx, const FileId& id, const TxidRange& local);
   Result<bool> IsOurObject(const Context& ctx, const FileId& id, const TxidRange& local);
+  void RequestFull();
   void NoteProgress(const FileInfo& info);
   void NoteUploaded(const FileInfo& info);
   std::string SomebodyElse(Txid txid) const;
@@ -132,10 +133,11 @@ class Uploader {
   std::vector<TxidRange> behind_gap_;
   MonoTime last_pass_;
   MonoTime last_listing_;
-  bool has_written_ = false;              // Of this chain: the replica holds files of ours.
-  bool base_damaged_ = false;             // The file at position_ is damaged.
-  bool more_ = false;                     // The last pass was limited.
-  std::optional<Txid> rebase_requested_;  // Above which we asked capture to go on.
+  bool has_written_ = false;               // Of this chain: the replica holds files of ours.
+  bool base_damaged_ = false;              // The file at position_ is damaged.
+  bool more_ = false;                      // The last pass was limited.
+  std::optional<Txid> rebase_requested_;   // Above which we asked capture to go on.
+  std::optional<Txid> full_wanted_above_;  // What failed waits for a full file above this.
   int failures_ = 0;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;

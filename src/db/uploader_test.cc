@@ -111,6 +111,22 @@ TEST_F(UploaderTest, GoesOnWithoutTheLocalFiles) {
   ExpectRestores();
 }
 
+// The replica was away for long, and when it comes back a full file is needed: one long wait is
+// enough.
+TEST_F(UploaderTest, FullFileEndsTheWait) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(seconds(5));
+  FailEverything();
+  Write(app, 1);
+  Run(minutes(60));
+  std::filesystem::remove_all(Meta() / "ltx/0");
+  store_.SetFaults(nullptr);
+  Run(minutes(5) + seconds(10));
+  EXPECT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync);
+  ExpectRestores();
+}
+
 // D12, R39: every failure is counted and backed off from.
 TEST_F(UploaderTest, D12AwayReplicaIsNotHammered) {
   SqliteApp app(Path());
@@ -703,6 +719,7 @@ TEST_F(UploaderTest, CloseInTheMiddleOfARebase) {
   env_ = &files;
   Run(minutes(1));
   EXPECT_EQ(engine().Status().state, DatabaseState::kFailing);
+  EXPECT_LT(engine().Status().errors, 20U);  // It backs off.
   Write(app, 1);
   fails = false;
   Close();
