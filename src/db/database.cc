@@ -131,6 +131,8 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   // With a meta-path elsewhere, the database's own directory may well be closed to writing.
   const FileOwner directories{.mode = parent.mode | 0700, .uid = parent.uid, .gid = parent.gid};
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
+  // Our lock may lie in a directory that was removed meanwhile; it keeps nobody out of a new one.
+  if (meta_lock_ && !LS_TRY(LockIsInPlace())) meta_lock_.reset();
   LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
   if (!meta_lock_) LS_TRY(LockMeta());
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
@@ -154,13 +156,17 @@ Result<void> Database::LockMeta() {
   return {};
 }
 
+Result<bool> Database::LockIsInPlace() {
+  const auto lock = env_.Stat(options_.meta_path / "lock");
+  if (lock.ok()) return lock.value().identity == meta_lock_identity_;
+  return lock.error().Is(ErrorCode::kNotFound) ? Result<bool>(false) : Result<bool>(lock.error());
+}
+
 // Somebody may remove the state directory while we run, and then our lock keeps nobody out: another
 // process makes the directory anew and has a lock of its own. True: it is ours as before, or was
 // removed and nobody came in between. False: it belongs to another history, load it.
 Result<bool> Database::KeepMeta() {
-  const auto lock = env_.Stat(options_.meta_path / "lock");
-  if (lock.ok() && lock.value().identity == meta_lock_identity_) return true;
-  if (!lock.ok() && !lock.error().Is(ErrorCode::kNotFound)) return Error(lock.error());
+  if (LS_TRY(LockIsInPlace())) return true;
   log_.Warn("the state directory was removed while it was in use, making it anew",
             {{"path", options_.meta_path.string()}});
   meta_lock_.reset();

@@ -107,6 +107,7 @@ class Database : private UploaderHost {
   Result<NextRun> StepAttached(const Context& ctx);
   Result<bool> TryAttach(const Context& ctx);
   Result<void> LockMeta();
+  Result<bool> LockIsInPlace();
   Result<bool> KeepMeta();
   Result<void> PrepareMeta(const Context& ctx, const FileStat& database);
   Result<void> OfferLeftovers();

@@ -79,6 +79,33 @@ TEST_F(SituationTest, StateDirectoryTakenByAnotherProcess) {
   ExpectReplicating();
 }
 
+// The same while the database is away: the lock that we still hold is one on a file that is gone.
+TEST_F(SituationTest, StateDirectoryTakenWhileTheDatabaseIsAway) {
+  {
+    SqliteApp app(Path());
+    Create(app);
+    Run(minutes(1));
+    ExpectReplicating();
+  }
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(Path().string() + suffix);
+  }
+  Run(minutes(2));
+  EXPECT_EQ(engine().Status().state, DatabaseState::kWaiting);
+  std::filesystem::remove_all(Meta());
+  std::filesystem::create_directory(Meta());
+  auto other = Env::Real().Lock(Meta() / "lock", FileOwner{});
+  ASSERT_TRUE(other.ok());
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(2));
+  EXPECT_EQ(engine().Status().state, DatabaseState::kFailing);
+  EXPECT_FALSE(std::filesystem::exists(Meta() / "ltx"));
+  other = Error(ErrorCode::kCancelled, "it ended");
+  Run(minutes(2));
+  ExpectReplicating();
+}
+
 TEST_F(SituationTest, ZeroBytesUntilSomebodyWrites) {
   { std::ofstream create(Path()); }
   Run(minutes(5));
