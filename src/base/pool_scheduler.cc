@@ -15,6 +15,7 @@ namespace litestream {
 namespace {
 
 constexpr int kDefaultIoThreads = 8;
+constexpr int kDefaultUpkeepThreads = 2;
 // So that a deadline computed from it cannot overflow.
 constexpr std::chrono::nanoseconds kLongestWait = std::chrono::hours(24);
 
@@ -220,14 +221,15 @@ class PoolTask final : public Task {
 
 class PoolScheduler final : public Scheduler {
  public:
-  PoolScheduler(int capture_threads, int io_threads, const Clock& clock)
+  PoolScheduler(int capture_threads, int io_threads, int upkeep_threads, const Clock& clock)
       : clock_(clock),
         capture_(capture_threads, "ls-capture", clock),
-        io_(io_threads, "ls-io", clock) {}
+        io_(io_threads, "ls-io", clock),
+        upkeep_(upkeep_threads, "ls-upkeep", clock) {}
 
   std::unique_ptr<Task> Start(Pool pool, std::string name, TaskFunction function) override {
     auto job = std::make_shared<Job>(std::move(name), std::move(function));
-    auto task = std::make_unique<PoolTask>(pool == Pool::kCapture ? capture_ : io_, std::move(job));
+    auto task = std::make_unique<PoolTask>(Threads(pool), std::move(job));
     task->Wake();
     return task;
   }
@@ -235,9 +237,15 @@ class PoolScheduler final : public Scheduler {
   const Clock& clock() const override { return clock_; }
 
  private:
+  ThreadPool& Threads(Pool pool) {
+    if (pool == Pool::kCapture) return capture_;
+    return pool == Pool::kIo ? io_ : upkeep_;
+  }
+
   const Clock& clock_;
   ThreadPool capture_;
   ThreadPool io_;
+  ThreadPool upkeep_;
 };
 
 }  // namespace
@@ -246,7 +254,8 @@ std::unique_ptr<Scheduler> MakePoolScheduler(const PoolSizes& sizes, const Clock
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   return std::make_unique<PoolScheduler>(
       sizes.capture_threads > 0 ? sizes.capture_threads : cores,
-      sizes.io_threads > 0 ? sizes.io_threads : kDefaultIoThreads, clock);
+      sizes.io_threads > 0 ? sizes.io_threads : kDefaultIoThreads,
+      sizes.upkeep_threads > 0 ? sizes.upkeep_threads : kDefaultUpkeepThreads, clock);
 }
 
 }  // namespace litestream

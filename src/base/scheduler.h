@@ -11,8 +11,9 @@
 
 namespace litestream {
 
-// Which threads run a task. Captures must not queue behind uploads.
-enum class Pool : unsigned char { kCapture, kIo };
+// Which threads run a task. Captures must not queue behind uploads, nor uploads behind merges and
+// snapshots, which may take long.
+enum class Pool : unsigned char { kCapture, kIo, kUpkeep };
 
 // When a task wants to run again: at `at`, or (unset) only when woken. A time in the past means as
 // soon as the others had their turn.
@@ -52,6 +53,7 @@ class Scheduler {
 struct PoolSizes {
   int capture_threads = 0;  // 0: one per core.
   int io_threads = 0;       // 0: 8.
+  int upkeep_threads = 0;   // 0: 2.
 };
 std::unique_ptr<Scheduler> MakePoolScheduler(const PoolSizes& sizes,
                                              const Clock& clock = Clock::Real());

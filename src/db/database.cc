@@ -43,15 +43,22 @@ Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& option
   if (options_.meta_path.empty()) options_.meta_path = DefaultMetaPath(options_.path);
   status_.path = options_.path;
   for (const ReplicaOptions& replica : options_.replicas) {
+    const Logger log_of_replica = log_.With({{"replica", std::string(replica.client->type())}});
+    UploaderHost& host = *this;
+    holdings_.push_back(std::make_unique<Holdings>());
+    Holdings& holdings = *holdings_.back();
     uploaders_.push_back(
-        std::make_unique<Uploader>(env_, scheduler_, static_cast<UploaderHost&>(*this), replica,
-                                   log_.With({{"replica", std::string(replica.client->type())}})));
+        std::make_unique<Uploader>(env_, scheduler_, host, holdings, replica, log_of_replica));
+    Uploader& uploader = *uploaders_.back();
+    keepers_.push_back(std::make_unique<Keeper>(env_, scheduler_, host, uploader, *replica.client,
+                                                holdings, options_.upkeep, log_of_replica));
+    uploader.SetOnChange([keeper = keepers_.back().get()] { keeper->OnChange(); });
   }
 }
 
 Database::~Database() {
   StopTask();
-  uploaders_.clear();
+  StopReplicas();
   Detach();
 }
 
@@ -60,11 +67,19 @@ void Database::StopTask() {
   if (task_) task_->Stop();
 }
 
+// A keeper uses its uploader, and an uploader tells its keeper.
+void Database::StopReplicas() {
+  for (auto& keeper : keepers_) keeper->Stop();
+  uploaders_.clear();
+  keepers_.clear();
+}
+
 void Database::Wake() {
   if (Task* task = waker_.load()) task->Wake();
 }
 
 void Database::Start() {
+  for (auto& keeper : keepers_) keeper->Start();
   for (auto& uploader : uploaders_) uploader->Start();
   task_ = scheduler_.Start(Pool::kCapture, options_.path.filename().string(),
                            [this](const Context& ctx) { return Step(ctx); });
@@ -79,7 +94,10 @@ DatabaseStatus Database::Status() const {
     MutexLock lock(mu_);
     status = status_;
   }
-  for (const auto& uploader : uploaders_) status.replicas.push_back(uploader->Status());
+  for (std::size_t i = 0; i < uploaders_.size(); ++i) {
+    status.replicas.push_back(uploaders_[i]->Status());
+    status.replicas.back().upkeep = keepers_[i]->Status();
+  }
   return status;
 }
 
@@ -543,6 +561,10 @@ Result<void> Database::PruneLocal() {
   LS_TRY(capture_->FlushSums());
   Txid uploaded = local_->range()->max;
   for (const auto& uploader : uploaders_) uploaded = std::min(uploaded, uploader->Status().txid);
+  if (!options_.upkeep.levels.empty()) {
+    // A merge reads them here, not there.
+    for (const auto& keeper : keepers_) uploaded = std::min(uploaded, keeper->Status().merged);
+  }
   const NanoTime old = NanoTime(env_.clock().Now()) - options_.local_retention;
   Txid keep = local_->range()->min;
   while (keep <= uploaded && keep < local_->range()->max) {
@@ -565,6 +587,8 @@ void Database::OnBatch(const Batch& batch) {
     status_.captured_wal_bytes += batch.wal_bytes;
     if (batch.txid != Txid{}) ++status_.captures;
   }
+  database_bytes_ =
+      std::uint64_t{capture_->position().commit_pages} * capture_->position().page_size;
   if (batch.txid == Txid{}) return;
   const std::uint32_t commit = capture_->position().commit_pages;
   const bool lock_page_counts = commit >= LockPage(capture_->position().page_size).value;
@@ -656,8 +680,6 @@ void Database::RequestFull() {
   Wake();
 }
 
-void Database::OnUploaded(Txid) {}
-
 Result<void> Database::SyncOnce(const Context& ctx) {
   if (!attachment_ && !LS_TRY(TryAttach(ctx))) {
     return Error(ErrorCode::kNotFound, "no position, waiting for data");
@@ -732,6 +754,7 @@ bool Database::IsFailing() const {
 
 Result<void> Database::Drain(const Context& ctx, int attempt) {
   if (!last_captured_) {
+    for (auto& keeper : keepers_) keeper->Stop();
     StopTask();
     last_captured_ = CaptureLast(ctx);
     if (attachment_) {
@@ -754,7 +777,7 @@ Result<void> Database::Drain(const Context& ctx, int attempt) {
 
 Result<void> Database::Release() {
   StopTask();
-  uploaders_.clear();
+  StopReplicas();
   Detach();
   meta_lock_.reset();
   SetState(DatabaseState::kClosed);

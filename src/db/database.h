@@ -18,6 +18,8 @@
 #include "db/capture.h"
 #include "db/checkpointer.h"
 #include "db/commit_pace.h"
+#include "db/holdings.h"
+#include "db/keeper.h"
 #include "db/local_ltx.h"
 #include "db/page_sums.h"
 #include "db/scrubber.h"
@@ -32,10 +34,13 @@ struct DatabaseOptions {
   std::filesystem::path meta_path;  // Empty: DefaultMetaPath(path).
   std::chrono::nanoseconds monitor_interval = std::chrono::seconds(1);  // <= 0: only on demand.
   CheckpointOptions checkpoint;
-  std::uint64_t max_sync_wal_bytes = 64U << 20;                        // 0: no limit.
-  std::chrono::nanoseconds scrub_interval = std::chrono::hours(24);    // <= 0: at attach only.
-  std::chrono::nanoseconds local_retention = std::chrono::minutes(5);  // Of uploaded files.
-  std::string sqlite_vfs;                                              // Empty: the default.
+  std::uint64_t max_sync_wal_bytes = 64U << 20;                      // 0: no limit.
+  std::chrono::nanoseconds scrub_interval = std::chrono::hours(24);  // <= 0: at attach only.
+  // A local file stays at least so long; and until every replica has it, in level 1 if that is
+  // made.
+  std::chrono::nanoseconds local_retention = std::chrono::minutes(5);
+  std::string sqlite_vfs;  // Empty: the default.
+  UpkeepOptions upkeep;    // Of every replica.
   std::vector<ReplicaOptions> replicas;
 };
 
@@ -125,6 +130,7 @@ class Database : private UploaderHost {
   Result<void> PruneLocal();
   void Detach();
   void StopTask();
+  void StopReplicas();
   void Wake();
   void OnBatch(const Batch& batch);
   void OfferFiles();
@@ -144,7 +150,7 @@ class Database : private UploaderHost {
   std::filesystem::path LocalPath(Txid txid) const override;
   void RequestRebase(Txid txid) override;
   void RequestFull() override;
-  void OnUploaded(Txid txid) override;
+  std::uint64_t DatabaseBytes() const override { return database_bytes_; }
 
   Env& env_;
   Scheduler& scheduler_;
@@ -176,7 +182,8 @@ class Database : private UploaderHost {
 
   std::atomic<std::uint64_t> rebase_above_{0};
   std::atomic<bool> full_wanted_{false};
-  std::atomic<bool> event_{false};  // A file event came since the last step.
+  std::atomic<std::uint64_t> database_bytes_{0};  // Last captured.
+  std::atomic<bool> event_{false};                // A file event came since the last step.
   std::atomic<Task*> waker_{nullptr};
 
   mutable Mutex mu_{LockRank::kDatabase};
@@ -184,7 +191,10 @@ class Database : private UploaderHost {
 
   // Before what wakes it, so that it outlives them: a stopped task may be woken.
   std::unique_ptr<Task> task_;
+  // Of each replica.
+  std::vector<std::unique_ptr<Holdings>> holdings_;
   std::vector<std::unique_ptr<Uploader>> uploaders_;
+  std::vector<std::unique_ptr<Keeper>> keepers_;
   std::unique_ptr<FileWatch> directory_watch_;
   std::unique_ptr<FileWatch> wal_watch_;
 };

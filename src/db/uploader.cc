@@ -64,9 +64,14 @@ Result<LtxHeader> RemoteHeader(const Context& ctx, ReplicaClient& client, const 
 
 }  // namespace
 
-Uploader::Uploader(Env& env, Scheduler& scheduler, UploaderHost& host,
+Uploader::Uploader(Env& env, Scheduler& scheduler, UploaderHost& host, Holdings& holdings,
                    const ReplicaOptions& options, Logger log)
-    : env_(env), scheduler_(scheduler), host_(host), options_(options), log_(std::move(log)) {
+    : env_(env),
+      scheduler_(scheduler),
+      host_(host),
+      holdings_(holdings),
+      options_(options),
+      log_(std::move(log)) {
   status_.type = options_.client->type();
   status_.name = options_.name.empty() ? status_.type : options_.name;
   status_.where = options_.client->Describe();
@@ -86,16 +91,22 @@ void Uploader::Offer(const LocalFiles& files) {
   if (task_) task_->Wake();
 }
 
-LocalFiles Uploader::Wanted() const {
+LocalFiles Uploader::Files() const {
   MutexLock lock(mu_);
   return wanted_;
 }
 
+void Uploader::Relist() {
+  holdings_.Forget();
+  relist_ = true;
+  if (task_) task_->Wake();
+}
+
 LocalFiles Uploader::TakeWanted() {
-  const LocalFiles files = Wanted();
+  const LocalFiles files = Files();
   if (files.chain != chain_) {
     chain_ = files.chain;
-    position_.reset();
+    Forget();
     rebase_requested_.reset();
     has_written_ = false;
   }
@@ -110,7 +121,8 @@ ReplicaStatus Uploader::Status() const {
 NextRun Uploader::Run(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
   const LocalFiles files = TakeWanted();
-  if (!files.range || (position_ && *position_ >= files.range->max)) return NextRun::WhenWoken();
+  const bool level = position_ && *position_ >= files.range->max && !relist_;
+  if (!files.range || level) return NextRun::WhenWoken();
   // The first file after a quiet time goes at once; then one pass an interval.
   const bool waits =
       failures_ > 0 && !(full_wanted_above_ && files.last_full > *full_wanted_above_);
@@ -135,8 +147,13 @@ NextRun Uploader::Run(const Context& ctx) {
   return NextRun::At(last_pass_ + backoff_);
 }
 
-void Uploader::NoteFailure(const Error& error) {
+void Uploader::Forget() {
   position_.reset();
+  holdings_.Forget();
+}
+
+void Uploader::NoteFailure(const Error& error) {
+  Forget();
   ++failures_;
   const std::chrono::nanoseconds first =
       std::max<std::chrono::nanoseconds>(options_.sync_interval, std::chrono::milliseconds(100));
@@ -161,6 +178,7 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   // Capture has not moved yet. It will, and then it offers other files.
   if (rebase_requested_ && files.range->min <= *rebase_requested_) return false;
   const MonoTime now = scheduler_.clock().Monotonic();
+  if (relist_.exchange(false)) position_.reset();
   if (position_ && now - last_listing_ >= kListingInterval) position_.reset();
   if (!position_) {
     if (!LS_TRY(FindPosition(ctx, files))) return false;
@@ -183,7 +201,7 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   for (int count = 0; *position_ < files.range->max; ++count) {
     LS_TRY(ctx.Check());
     if (options_.max_files_per_pass > 0 && count == options_.max_files_per_pass) return false;
-    if (Wanted().chain != chain_) return false;
+    if (Files().chain != chain_) return false;
     if (position_->Next() >= files.range->min) {
       LS_TRY(UploadNext(ctx, files));
     } else if (files.last_full >= files.range->min) {
@@ -205,6 +223,7 @@ Result<bool> Uploader::Pass(const Context& ctx) {
 
 // Lists the replica. False: what is there is not ours, capture has to move first.
 Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files) {
+  const std::uint64_t changes = holdings_.changes();
   const ReplicaListing listing = LS_TRY(ListReplica(ctx, *options_.client, false));
   const Txid newest = listing.newest();
   base_damaged_ = false;
@@ -251,13 +270,16 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
       page_size_ = LS_TRY(std::move(page_size));
     }
   }
+  if (!holdings_.Learn(listing, changes)) {
+    return Error(ErrorCode::kUnavailable, "the replica was changed while it was listed");
+  }
   position_ = end;
   rebase_requested_.reset();
   {
     MutexLock lock(mu_);
     status_.txid = end;
   }
-  host_.OnUploaded(end);
+  on_change_();
   return true;
 }
 
@@ -354,7 +376,7 @@ Result<bool> Uploader::IsOurs(const Context& ctx, const LocalFiles& files,
 
 // When it is there, no time is lost.
 void Uploader::RequestFull() {
-  full_wanted_above_ = Wanted().last_full;
+  full_wanted_above_ = Files().last_full;
   host_.RequestFull();
 }
 
@@ -454,14 +476,15 @@ Result<void> Uploader::Store(const Context& ctx, const FileId& id, const TxidRan
     return {};
   }
   if (!written.error().Is(ErrorCode::kAlreadyExists)) {
+    holdings_.Doubt(id);
     return std::move(written).error().Wrap("upload " + name);
   }
   // There is one already: ours, if an earlier answer was lost.
-  if (!LS_TRY(IsOurObject(ctx, id, local))) {
+  const auto ours = LS_TRY(SizeIfOurs(ctx, id, local));
+  if (!ours) {
     return Error(ErrorCode::kAlreadyExists, SomebodyElse(id.txids.max));
   }
-  NoteProgress(
-      {.id = id, .size_bytes = body.size_bytes.value_or(0), .created_at = body.created_at});
+  NoteProgress({.id = id, .size_bytes = *ours, .created_at = body.created_at});
   return {};
 }
 
@@ -472,8 +495,9 @@ std::string Uploader::SomebodyElse(Txid txid) const {
       options_.client->Describe(), FormatTxid(txid));
 }
 
-// Whether the object is, by size and file checksum, what we would make.
-Result<bool> Uploader::IsOurObject(const Context& ctx, const FileId& id, const TxidRange& local) {
+// The object's size if it is, by size and file checksum, what we would make.
+Result<std::optional<std::uint64_t>> Uploader::SizeIfOurs(const Context& ctx, const FileId& id,
+                                                          const TxidRange& local) {
   const Body body = LS_TRY(OpenBody(ctx, id, local));
   std::vector<std::byte> piece(kCompareReadBytes);
   std::uint64_t size = 0;
@@ -491,7 +515,8 @@ Result<bool> Uploader::IsOurObject(const Context& ctx, const FileId& id, const T
   const auto remote =
       LS_TRY(options_.client->Open(ctx, id, {.offset_bytes = size - kLtxTrailerSize}));
   const auto theirs = TrailingChecksum(ctx, *remote);
-  return theirs.ok() && theirs.value() == ours;
+  const bool same = theirs.ok() && theirs.value() == ours;
+  return same ? std::optional(size) : std::nullopt;
 }
 
 void Uploader::NoteProgress(const FileInfo& info) {
@@ -502,10 +527,11 @@ void Uploader::NoteProgress(const FileInfo& info) {
     status_.txid = *position_;
   }
   NoteUploaded(info);
-  host_.OnUploaded(*position_);
 }
 
 void Uploader::NoteUploaded(const FileInfo& info) {
+  holdings_.Add(info);
+  on_change_();
   {
     MutexLock lock(mu_);
     ++status_.uploaded_files;
@@ -518,7 +544,7 @@ void Uploader::NoteUploaded(const FileInfo& info) {
 }
 
 Result<void> Uploader::ForceSnapshot(const Context& ctx) {
-  const LocalFiles files = Wanted();
+  const LocalFiles files = Files();
   if (files.range && (!position_ || *position_ < files.range->max)) {
     return Error(ErrorCode::kUnavailable, "the replica is not level with the database");
   }

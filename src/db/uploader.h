@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -7,12 +8,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/env.h"
 #include "base/log.h"
 #include "base/scheduler.h"
 #include "base/sync.h"
+#include "db/holdings.h"
 #include "db/upload_group.h"
 #include "litestream/replica_client.h"
 #include "litestream/types.h"
@@ -34,6 +37,15 @@ enum class ReplicaState : unsigned char {
   kFailing,  // The last attempt failed; tries again by itself.
 };
 
+// Of the keeper (db/keeper.h).
+struct UpkeepStatus {
+  Txid merged;  // Level 1 holds everything up to here.
+  std::optional<WallTime> newest_snapshot;
+  std::uint64_t written_files = 0;
+  std::uint64_t removed_files = 0;
+  std::string error;  // Of the last step, if it failed.
+};
+
 struct ReplicaStatus {
   std::string name;
   std::string type;
@@ -44,6 +56,7 @@ struct ReplicaStatus {
   std::string error;                     // Of the last attempt, if it failed.
   std::uint64_t uploaded_files = 0;
   std::uint64_t uploaded_bytes = 0;
+  UpkeepStatus upkeep;
 };
 
 // What an uploader asks of the database's owner. Called without locks, from the uploader's thread.
@@ -56,8 +69,8 @@ class UploaderHost {
   virtual void RequestRebase(Txid txid) = 0;
   // The replica lacks files that are not here any more: capture has to make a full file.
   virtual void RequestFull() = 0;
-  // The replica holds everything up to `txid`.
-  virtual void OnUploaded(Txid txid) = 0;
+  // Of the database, about.
+  virtual std::uint64_t DatabaseBytes() const = 0;
 };
 
 // Brings one replica level with the local files. Each replica of a database has its own: its own
@@ -76,13 +89,18 @@ class UploaderHost {
 // 5. No lock is held while the replica is talked to (D21).
 class Uploader {
  public:
-  Uploader(Env& env, Scheduler& scheduler, UploaderHost& host, const ReplicaOptions& options,
-           Logger log);
+  Uploader(Env& env, Scheduler& scheduler, UploaderHost& host, Holdings& holdings,
+           const ReplicaOptions& options, Logger log);
   ~Uploader();
 
+  // Called from the uploader's thread when the holdings have changed. Before Start.
+  void SetOnChange(std::function<void()> on_change) { on_change_ = std::move(on_change); }
   // Starts the task that uploads what Offer brings. Without it only Drain uploads.
   void Start();
   void Offer(const LocalFiles& files);
+  LocalFiles Files() const;  // What was offered last.
+  // What is known of the replica is wrong: it is to be listed again.
+  void Relist();
   // One attempt to upload everything that is offered, in the caller's thread; the `attempt`-th of
   // the caller, from 1, for the log. Stops the task for good.
   Result<void> Drain(const Context& ctx, int attempt);
@@ -109,21 +127,24 @@ class Uploader {
   Result<void> Store(const Context& ctx, const FileId& id, const TxidRange& local);
   struct Body;
   Result<Body> OpenBody(const Context& ctx, const FileId& id, const TxidRange& local);
-  Result<bool> IsOurObject(const Context& ctx, const FileId& id, const TxidRange& local);
+  Result<std::optional<std::uint64_t>> SizeIfOurs(const Context& ctx, const FileId& id,
+                                                  const TxidRange& local);
   void RequestFull();
   void NoteProgress(const FileInfo& info);
   void NoteUploaded(const FileInfo& info);
   std::string SomebodyElse(Txid txid) const;
+  void Forget();
   void NoteFailure(const Error& error);
-  LocalFiles Wanted() const;
-  // Wanted, and what it takes when they are of another chain.
+  // Files, and what it takes when they are of another chain.
   LocalFiles TakeWanted();
 
   Env& env_;
   Scheduler& scheduler_;
   UploaderHost& host_;
+  Holdings& holdings_;
   ReplicaOptions options_;
   Logger log_;
+  std::function<void()> on_change_ = [] {};
 
   // Only the pass touches these.
   std::optional<Txid> position_;
@@ -141,6 +162,8 @@ class Uploader {
   int failures_ = 0;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;
+
+  std::atomic<bool> relist_{false};
 
   mutable Mutex mu_{LockRank::kReplica};
   LocalFiles wanted_ LS_GUARDED_BY(mu_);

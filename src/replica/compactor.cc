@@ -221,4 +221,15 @@ Result<CompactionStep> Compactor::CompactSnapshot(const Context& ctx,
   return WriteSnapshot(ctx, target_, choice);
 }
 
+Result<CompactionStep> Compactor::Promote(const Context& ctx, const FileInfo& file) {
+  if (const auto there = target_.catalogue.Find(SnapshotId(file.id.txids.max))) {
+    CompactionStep step;
+    step.outcome = Outcome::kWritten;
+    step.written = there;
+    return step;
+  }
+  return WriteSnapshot(ctx, target_,
+                       {.action = Action::kPromote, .sources = {file}, .hole = {}, .more = false});
+}
+
 }  // namespace litestream

@@ -90,6 +90,10 @@ class Compactor {
   // needs no more files than a step may read.
   Result<CompactionStep> CompactSnapshot(const Context& ctx, std::uint64_t database_bytes);
 
+  // Writes the snapshot 1..n that `file` is in itself: it ends with n and holds every page.
+  // kWritten also if it is there already.
+  Result<CompactionStep> Promote(const Context& ctx, const FileInfo& file);
+
  private:
   Result<std::optional<std::uint32_t>> PageSizeBefore(const Context& ctx, Level to,
                                                       const TxidRange& next);

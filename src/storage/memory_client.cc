@@ -55,10 +55,13 @@ struct MemoryStore::State {
     return Ask(ask, call, id);
   }
   static Result<bool> Ask(const SharedFaults& ask, StorageCall call, const FileId& id) {
-    const StorageFault fault = ask && *ask ? (*ask)(call, id) : StorageFault::kNone;
+    return Apply(ask && *ask ? (*ask)(call, id) : StorageFault::kNone);
+  }
+  static Result<bool> Apply(StorageFault fault) {
     if (fault == StorageFault::kFailBefore) {
       return Error(ErrorCode::kUnavailable, "injected: nothing was done");
     }
+    if (fault == StorageFault::kDenied) return Error(ErrorCode::kDenied, "injected: not allowed");
     return fault == StorageFault::kFailAfter;
   }
 
@@ -212,8 +215,10 @@ Result<void> MemoryClient::Delete(const Context& ctx, std::span<const FileId> id
   }
   for (const FileId& id : ids) {
     LS_TRY(ctx.Check());
-    const bool lose_answer =
-        LS_TRY(State::Ask(ask, StorageCall::kDelete, id), "delete {}", Name(id));
+    const StorageFault fault =
+        ask && *ask ? (*ask)(StorageCall::kDelete, id) : StorageFault::kNone;
+    if (fault == StorageFault::kIgnored) continue;
+    const bool lose_answer = LS_TRY(State::Apply(fault), "delete {}", Name(id));
     {
       MutexLock lock(state_->mu);
       state_->files.erase(id);

@@ -13,6 +13,8 @@ enum class StorageFault : unsigned char {
   kNone,
   kFailBefore,  // kUnavailable, nothing done.
   kFailAfter,   // Done, but the answer is lost: kUnavailable.
+  kDenied,      // kDenied, nothing done.
+  kIgnored,     // A delete of which the store says that it is done, and nothing is.
 };
 enum class StorageCall : unsigned char {
   kList,

@@ -1,0 +1,46 @@
+#include "db/holdings.h"
+
+namespace litestream {
+
+std::optional<Catalogue> Holdings::Look() const {
+  MutexLock lock(mu_);
+  return catalogue_;
+}
+
+std::uint64_t Holdings::changes() const {
+  MutexLock lock(mu_);
+  return changes_;
+}
+
+bool Holdings::Learn(const ReplicaListing& listing, std::uint64_t changes) {
+  Catalogue learnt = Catalogue::FromListing(listing);
+  MutexLock lock(mu_);
+  if (changes != changes_) return false;
+  catalogue_ = std::move(learnt);
+  return true;
+}
+
+void Holdings::Forget() {
+  MutexLock lock(mu_);
+  catalogue_.reset();
+}
+
+void Holdings::Add(const FileInfo& file) {
+  MutexLock lock(mu_);
+  ++changes_;
+  if (catalogue_) catalogue_->Add(file);
+}
+
+void Holdings::Doubt(const FileId& id) {
+  MutexLock lock(mu_);
+  ++changes_;
+  if (catalogue_) catalogue_->Doubt(id);
+}
+
+void Holdings::Remove(const FileId& id) {
+  MutexLock lock(mu_);
+  ++changes_;
+  if (catalogue_) catalogue_->Remove(id);
+}
+
+}  // namespace litestream

@@ -1,0 +1,337 @@
+#include "db/keeper.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/try.h"
+#include "format/names.h"
+
+namespace litestream {
+namespace {
+
+using Outcome = CompactionStep::Outcome;
+using std::chrono::milliseconds;
+
+constexpr std::chrono::seconds kFirstBackoff{1};
+constexpr std::chrono::minutes kMaxBackoff{5};
+constexpr std::chrono::seconds kLogInterval{30};
+// A full file that was asked for and did not come is asked for again.
+constexpr std::chrono::minutes kFullPatience{15};
+
+}  // namespace
+
+Keeper::Keeper(Env& env, Scheduler& scheduler, UploaderHost& host, Uploader& uploader,
+               ReplicaClient& client, Holdings& holdings, const UpkeepOptions& options, Logger log)
+    : env_(env),
+      scheduler_(scheduler),
+      host_(host),
+      uploader_(uploader),
+      client_(client),
+      holdings_(holdings),
+      options_(options),
+      log_(std::move(log)),
+      compactor_({.client = client,
+                  .catalogue = work_,
+                  .local = [this](Txid txid) { return Local(txid); },
+                  .bounds = options.bounds}),
+      snapshots_{.level = kSnapshotLevel,
+                 .turns = {kSnapshotLevel, std::max(options.snapshot_interval, milliseconds(1)),
+                           client.Describe()}} {
+  for (std::size_t i = 0; i < options.levels.size(); ++i) {
+    const Level level{static_cast<std::uint8_t>(i + 1)};
+    levels_.push_back(
+        {.level = level, .turns = LevelTurns(level, options.levels[i], client.Describe())});
+  }
+}
+
+Keeper::~Keeper() = default;
+
+void Keeper::Start() {
+  if (levels_.empty()) return;
+  task_ =
+      scheduler_.Start(Pool::kUpkeep, "upkeep", [this](const Context& ctx) { return Run(ctx); });
+}
+
+void Keeper::Stop() {
+  if (task_) task_->Stop();
+}
+
+void Keeper::OnChange() {
+  if (task_ && idle_.exchange(false)) task_->Wake();
+}
+
+UpkeepStatus Keeper::Status() const {
+  MutexLock lock(mu_);
+  return status_;
+}
+
+NextRun Keeper::Run(const Context& ctx) {
+  const MonoTime now = scheduler_.clock().Monotonic();
+  if (now < not_before_) return NextRun::At(not_before_);
+  const std::uint64_t changes = holdings_.changes();
+  auto holdings = holdings_.Look();
+  if (!holdings) {
+    idle_ = true;
+    // Set first, looked at after: what came in between is seen.
+    return holdings_.Look() ? NextRun::At(now) : NextRun::WhenWoken();
+  }
+  work_ = std::move(*holdings);
+  std::erase_if(bad_, [this](const auto& bad) { return !work_.Find(bad.first); });
+  for (const auto& [id, file] : bad_) work_.Remove(id);
+  auto next = Step(ctx);
+  if (!next.ok()) {
+    if (ctx.stop().stop_requested()) return NextRun::WhenWoken();
+    NoteFailure(next.error());
+    return NextRun::At(not_before_);
+  }
+  if (failures_ > 0) log_.Info("upkeep recovered", {{"previous_errors", failures_}});
+  failures_ = 0;
+  {
+    MutexLock lock(mu_);
+    status_.error.clear();
+    status_.merged = work_.newest(Level{1});
+    const std::size_t count = work_.count(kSnapshotLevel);
+    if (count > 0) status_.newest_snapshot = work_.at(kSnapshotLevel, count - 1).created_at;
+  }
+  if (!levels_.front().pending) {
+    idle_ = true;
+    if (holdings_.changes() != changes) return NextRun::At(now);
+  }
+  return next.value() ? NextRun::At(*next.value()) : NextRun::WhenWoken();
+}
+
+// One object at most. What it returns says when to go on.
+Result<Keeper::Next> Keeper::Step(const Context& ctx) {
+  const Moment now{.wall = env_.clock().Now(), .mono = scheduler_.clock().Monotonic()};
+  const Next again = now.mono;
+  if (LS_TRY(PromoteIfReady(ctx, now))) return again;
+  Next next;
+  const auto not_later = [&next](MonoTime at) { next = next ? std::min(*next, at) : at; };
+  for (Turns& level : levels_) {
+    level.pending = level.pending && HasWork(level);
+    if (!HasWork(level)) continue;
+    const milliseconds until = UntilTurn(level, now);
+    if (until > milliseconds(0)) {
+      not_later(now.mono + until);
+      continue;
+    }
+    LS_TRY(Compact(ctx, level, now));
+    return again;
+  }
+  if (LS_TRY(StepSnapshot(ctx, now, next))) return again;
+  if (full_above_) not_later(full_wanted_at_ + kFullPatience);
+  if (!retention_due_) {
+    // While level 1 has something coming, retention follows that.
+    const Next retention = levels_.front().pending ? std::nullopt : NextRetention(now);
+    if (retention && *retention > now.mono) not_later(*retention);
+    retention_due_ = retention && *retention <= now.mono;
+  }
+  if (!retention_due_) return next;
+  retention_due_ = false;
+  LS_TRY(Retain(ctx, now.wall));
+  return again;
+}
+
+bool Keeper::HasWork(const Turns& level) const {
+  const Txid below = work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
+  return below > work_.newest(level.level) && below > level.idle_at;
+}
+
+// What comes after a quiet time waits for the next turn, so that it does not go up alone.
+milliseconds Keeper::UntilTurn(Turns& level, const Moment& now) {
+  if (!std::exchange(level.pending, true) && level.turns.UntilDue(level.done, now).count() <= 0) {
+    level.done = now;
+  }
+  return level.turns.UntilDue(level.done, now);
+}
+
+Result<void> Keeper::Compact(const Context& ctx, Turns& level, const Moment& now) {
+  const Txid below = work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
+  const CompactionStep step =
+      LS_TRY(Take(compactor_.CompactLevel(ctx, level.level)), "level {}", int{level.level.value});
+  Finish(step, level, below, now);
+  return {};
+}
+
+// True: something was done.
+Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& next) {
+  const std::size_t count = work_.count(kSnapshotLevel);
+  const Txid end = work_.ContiguousEnd();
+  if (options_.snapshot_interval <= milliseconds(0) || end <= work_.newest(kSnapshotLevel) ||
+      end <= snapshots_.idle_at || full_above_) {
+    return false;
+  }
+  if (count == 0) {
+    // The first one is what the first file becomes when level 1 has its turn.
+    if (levels_.front().pending) return false;
+  } else if (!snapshots_.done) {
+    snapshots_.done =
+        Moment{.wall = work_.at(kSnapshotLevel, count - 1).created_at, .mono = now.mono};
+  }
+  if (snapshots_.done) {
+    const milliseconds until = snapshots_.turns.UntilDue(snapshots_.done, now);
+    if (until > milliseconds(0)) {
+      next = next ? std::min(*next, now.mono + until) : now.mono + until;
+      return false;
+    }
+  }
+  const CompactionStep step =
+      LS_TRY(Take(compactor_.CompactSnapshot(ctx, host_.DatabaseBytes())), "snapshot");
+  if (step.outcome == Outcome::kReadDatabase) {
+    WantFull(work_.newest());
+    return true;
+  }
+  Finish(step, snapshots_, end, now);
+  return true;
+}
+
+// A full file came that was waited for: it becomes a snapshot at once, so that the levels can go on
+// behind it.
+Result<bool> Keeper::PromoteIfReady(const Context& ctx, const Moment& now) {
+  if (!full_above_) return false;
+  const Txid full = uploader_.Files().last_full;
+  if (full <= *full_above_) {
+    if (now.mono >= full_wanted_at_ + kFullPatience) WantFull(*full_above_);
+    return false;
+  }
+  if (work_.Find({kSnapshotLevel, {Txid{1}, full}})) {
+    full_above_.reset();
+    OnWritten(*work_.Find({kSnapshotLevel, {Txid{1}, full}}), now);
+    return true;
+  }
+  const FileId id{kLevel0, {full, full}};
+  if (bad_.contains(id)) WantFull(full);
+  const auto file = work_.Find(id);
+  if (!file) return false;  // Not uploaded yet.
+  const CompactionStep step = LS_TRY(Take(compactor_.Promote(ctx, *file)), "snapshot");
+  if (step.outcome == Outcome::kWritten) {
+    full_above_.reset();
+  } else {
+    WantFull(full);
+  }
+  Finish(step, snapshots_, full, now);
+  return true;
+}
+
+// Tells the holdings what a step has done, also if it failed.
+Result<CompactionStep> Keeper::Take(Result<CompactionStep> step) {
+  for (const FileId& id : work_.doubtful()) holdings_.Doubt(id);
+  if (step.ok() && step.value().written) holdings_.Add(*step.value().written);
+  if (!step.ok() && step.error().Is(ErrorCode::kAlreadyExists)) uploader_.Relist();
+  return step;
+}
+
+void Keeper::Finish(const CompactionStep& step, Turns& level, Txid work_end, const Moment& now) {
+  switch (step.outcome) {
+    case Outcome::kWritten:
+      OnWritten(*step.written, now);
+      if (step.more) return;
+      break;
+    case Outcome::kNothing:
+    case Outcome::kReadDatabase:
+      level.idle_at = work_end;
+      break;
+    case Outcome::kGap:
+      log_.Error("transactions are missing on the replica, sending a snapshot behind them",
+                 {{"level", int{level.level.value}},
+                  {"minTXID", FormatTxid(step.hole->min)},
+                  {"maxTXID", FormatTxid(step.hole->max)}});
+      level.idle_at = work_end;
+      WantFull(step.hole->max);
+      break;
+    case Outcome::kBadSource:
+      OnBadSource(*step.bad, level);
+      return;
+  }
+  level.done = now;
+}
+
+void Keeper::OnWritten(const FileInfo& file, const Moment& now) {
+  const bool snapshot = file.id.level == kSnapshotLevel;
+  if (snapshot) {
+    log_.Info("snapshot complete",
+              {{"txid", FormatTxid(file.id.txids.max)}, {"size", file.size_bytes}});
+    snapshots_.done = now;
+    // Where a level was stuck it may go on.
+    for (Turns& level : levels_) level.idle_at = {};
+  } else {
+    log_.Info("compaction complete", {{"level", int{file.id.level.value}},
+                                      {"txid.min", FormatTxid(file.id.txids.min)},
+                                      {"txid.max", FormatTxid(file.id.txids.max)},
+                                      {"size", file.size_bytes}});
+  }
+  if (snapshot || file.id.level == Level{1}) retention_due_ = true;
+  MutexLock lock(mu_);
+  ++status_.written_files;
+}
+
+void Keeper::OnBadSource(const BadSource& bad, const Turns& level) {
+  if (bad.local && bad.file) {
+    // The replica's may be right.
+    log_.Warn("a local file is damaged, reading the replica's",
+              {{"file", FormatLtxFilename(bad.file->id.txids)}, {"error", bad.error.message()}});
+    bad_local_.insert(bad.file->id);
+    return;
+  }
+  if (bad.file) {
+    const bool gone = bad.fault == SourceFault::kMissing;
+    if (gone && missing_.insert(bad.file->id).second) {
+      // Somebody may have removed it, with others.
+      uploader_.Relist();
+      return;
+    }
+    GoAround(*bad.file, bad.error);
+    return;
+  }
+  // Each is right in itself, and together they are not: none of them is trusted.
+  const auto choice = level.level == kSnapshotLevel
+                          ? ChooseForSnapshot(work_)
+                          : ChooseSources(work_, level.level, options_.bounds, {});
+  for (const FileInfo& file : choice.sources) GoAround(file, bad.error);
+}
+
+void Keeper::GoAround(const FileInfo& file, const Error& error) {
+  bad_.emplace(file.id, file);
+  log_.Error("a file of the replica is of no use, going around it",
+             {{"level", int{file.id.level.value}},
+              {"file", FormatLtxFilename(file.id.txids)},
+              {"error", error.message()},
+              {"hint",
+               "what it held can be restored from other levels, if at all; litestream "
+               "verify lists what is damaged"}});
+}
+
+void Keeper::WantFull(Txid above) {
+  full_above_ = std::max(above, full_above_.value_or(Txid{}));
+  full_wanted_at_ = scheduler_.clock().Monotonic();
+  if (uploader_.Files().last_full <= *full_above_) host_.RequestFull();
+}
+
+// Only what is proven to be of the replica's history: the holdings are known.
+std::optional<MergeInput> Keeper::Local(Txid txid) {
+  const TxidRange range{txid, txid};
+  if (bad_local_.contains({kLevel0, range})) return std::nullopt;
+  auto input = MergeInputFrom(env_, host_.LocalPath(txid), range);
+  if (!input.ok()) return std::nullopt;
+  return std::move(input).value();
+}
+
+void Keeper::NoteFailure(const Error& error) {
+  ++failures_;
+  backoff_ = failures_ == 1 ? std::chrono::nanoseconds(kFirstBackoff)
+                            : std::min<std::chrono::nanoseconds>(backoff_ * 2, kMaxBackoff);
+  const MonoTime now = scheduler_.clock().Monotonic();
+  not_before_ = now + backoff_;
+  {
+    MutexLock lock(mu_);
+    status_.error = error.message();
+  }
+  if (failures_ > 1 && now - last_logged_failure_ < kLogInterval) return;
+  last_logged_failure_ = now;
+  log_.Error(
+      "compaction failed",
+      {{"error", error.message()}, {"consecutive_errors", failures_}, {"backoff", backoff_}});
+}
+
+}  // namespace litestream

@@ -1,0 +1,132 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "base/log.h"
+#include "base/scheduler.h"
+#include "base/sync.h"
+#include "db/holdings.h"
+#include "db/uploader.h"
+#include "litestream/replica_client.h"
+#include "litestream/types.h"
+#include "replica/compactor.h"
+#include "replica/levels.h"
+#include "replica/retention.h"
+
+namespace litestream {
+
+struct UpkeepOptions {
+  // How often levels 1, 2, ... are merged. Empty: never, and nothing else of this happens.
+  std::vector<std::chrono::milliseconds> levels;
+  std::chrono::milliseconds snapshot_interval = std::chrono::hours(24);
+  RetentionPolicy retention;
+  CompactionBounds bounds;
+};
+
+// Keeps one replica in shape: merges level by level, makes snapshots, removes what nothing that is
+// promised needs, and heals what it meets: a file that is missing or damaged is gone around, by a
+// snapshot behind it.
+//
+// Invariants:
+// 1. It never delays an upload: it runs in threads of its own, one step (one object) at a time.
+// 2. It changes nothing but what the holdings say is there; what it does not know, it leaves alone.
+// 3. When there is nothing to do it does not run, and asks the replica for nothing. What cannot be
+//    done now is not tried again before something has changed, or (after an error of the client) a
+//    growing while has passed.
+// 4. Files are removed by retention only (replica/retention.h), which keeps what is promised.
+class Keeper {
+ public:
+  // Borrows everything. `client` may be shared.
+  Keeper(Env& env, Scheduler& scheduler, UploaderHost& host, Uploader& uploader,
+         ReplicaClient& client, Holdings& holdings, const UpkeepOptions& options, Logger log);
+  ~Keeper();
+
+  void Start();
+  // Stops it for good; a step under way is broken off.
+  void Stop();
+  // The holdings have changed.
+  void OnChange();
+  UpkeepStatus Status() const;
+
+ private:
+  // A level to be merged, or the snapshots.
+  struct Turns {
+    Level level;
+    LevelTurns turns;
+    std::optional<Moment> done;
+    bool pending = false;  // There is something to do, at the next turn.
+    Txid idle_at;          // Up to here there is nothing (more) to do.
+  };
+  using Next = std::optional<MonoTime>;  // Unset: when something changes.
+
+  NextRun Run(const Context& ctx);
+  Result<Next> Step(const Context& ctx);
+  bool HasWork(const Turns& level) const;
+  std::chrono::milliseconds UntilTurn(Turns& level, const Moment& now);
+  Result<bool> StepSnapshot(const Context& ctx, const Moment& now, Next& next);
+  Result<void> Compact(const Context& ctx, Turns& level, const Moment& now);
+  Result<bool> PromoteIfReady(const Context& ctx, const Moment& now);
+  Result<CompactionStep> Take(Result<CompactionStep> step);
+  void Finish(const CompactionStep& step, Turns& level, Txid work_end, const Moment& now);
+  void OnWritten(const FileInfo& file, const Moment& now);
+  void OnBadSource(const BadSource& bad, const Turns& level);
+  void GoAround(const FileInfo& file, const Error& error);
+  void WantFull(Txid above);
+  std::optional<MergeInput> Local(Txid txid);
+
+  Result<void> Retain(const Context& ctx, WallTime now);
+  Result<void> Remove(const Context& ctx, std::span<const FileId> ids);
+  Result<void> CheckRemoved(const Context& ctx);
+  ReplicaListing Removable() const;
+  Next NextRetention(const Moment& now) const;
+  void NoteFailure(const Error& error);
+
+  Env& env_;
+  Scheduler& scheduler_;
+  UploaderHost& host_;
+  Uploader& uploader_;
+  ReplicaClient& client_;
+  Holdings& holdings_;
+  const UpkeepOptions options_;
+  Logger log_;
+
+  // Only the step touches these.
+  Catalogue work_;  // The holdings when the step began, without what is bad.
+  Compactor compactor_;
+  std::vector<Turns> levels_;
+  Turns snapshots_;
+  std::map<FileId, FileInfo> bad_;  // Nothing can be made of these.
+  std::set<FileId> bad_local_;      // The same of the local files that stand for them.
+  std::set<FileId> missing_;        // Not there, though the last listing said so.
+  std::optional<Txid> full_above_;  // A full file above this is waited for.
+  MonoTime full_wanted_at_;
+  bool retention_due_ = true;
+  std::set<FileId> undeletable_;
+  std::optional<FileId> removed_;  // To be looked at, whether it is really gone.
+  bool removed_checked_ = false;
+  bool deletes_work_ = true;
+  int failures_ = 0;
+  std::chrono::nanoseconds backoff_{0};
+  MonoTime not_before_;
+  MonoTime last_logged_failure_;
+
+  std::atomic<bool> idle_{false};  // Wants to know of the next change.
+
+  mutable Mutex mu_{LockRank::kReplica};
+  UpkeepStatus status_ LS_GUARDED_BY(mu_);
+
+  std::unique_ptr<Task> task_;  // Last: ends before what it uses.
+};
+
+}  // namespace litestream

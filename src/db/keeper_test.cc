@@ -1,0 +1,364 @@
+// Levels, snapshots and retention of a live database, by the simulated clock (spec engine 11 to
+// 14).
+
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/memory_env.h"
+#include "format/names.h"
+#include "replica/restore_points.h"
+#include "replica/verify.h"
+#include "storage/memory_client.h"
+#include "tests/support/byte_streams.h"
+#include "tests/support/db_fixture.h"
+#include "tests/support/recorded_log.h"
+#include "tests/support/split_env.h"
+
+namespace litestream {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+class KeeperTest : public DbFixture {
+ protected:
+  KeeperTest() {
+    env_ = &split_;
+    split_.SetWatches(false);
+    EXPECT_TRUE(CreateDirectories(memory_, dir_.path(), {}).ok());
+    row_bytes_ = 400;
+    upkeep_.levels = {seconds(30), minutes(5), hours(1)};
+    log_ = recorded_.logger();
+    Restart();
+  }
+  void Restart() {
+    Stop();
+    DatabaseOptions options = Options();
+    options.upkeep = upkeep_;
+    options.local_retention = {};
+    engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+  }
+  void Create(SqliteApp& app) {
+    app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+    Write(app, 3);
+  }
+  // A commit every so often.
+  void Busy(SqliteApp& app, std::chrono::seconds duration, std::chrono::seconds every) {
+    for (seconds at{0}; at < duration; at += every) {
+      app.Exec("UPDATE t SET x = randomblob(400) WHERE id = 1 + abs(random()) % 3");
+      Run(every);
+    }
+  }
+  std::vector<FileInfo> Files(int level) {
+    auto files = MakeMemoryClient(store_)->List(ctx_, Level{static_cast<std::uint8_t>(level)}, {});
+    EXPECT_TRUE(files.ok());
+    return files.value();
+  }
+  void Delete(const FileId& id) {
+    EXPECT_TRUE(MakeMemoryClient(store_)->Delete(ctx_, std::span(&id, 1)).ok());
+  }
+  void Damage(const FileInfo& file) {
+    const auto client = MakeMemoryClient(store_);
+    auto source = client->Open(ctx_, file.id, {});
+    ASSERT_TRUE(source.ok());
+    std::vector<std::byte> bytes(file.size_bytes);
+    ASSERT_EQ(ReadFull(ctx_, *source.value(), bytes).value(), bytes.size());
+    bytes[bytes.size() / 2] ^= std::byte{0xff};
+    testing::SpanSource damaged(bytes);
+    ASSERT_TRUE(client->Write(ctx_, file.id, damaged, {.created_at = file.created_at}).ok());
+  }
+  std::uint64_t AllCalls() {
+    std::uint64_t all = 0;
+    for (int i = 0; i <= static_cast<int>(StorageCall::kDeleteObject); ++i) {
+      all += store_.calls(static_cast<StorageCall>(i));
+    }
+    return all;
+  }
+  // Every point that is listed restores, and the newest is the database.
+  void ExpectAllRestore() {
+    const auto listing = ListReplica(ctx_, *MakeMemoryClient(store_), true);
+    ASSERT_TRUE(listing.ok());
+    for (const RestorePoint& point : FindRestorePoints(listing.value()).points) {
+      SCOPED_TRACE(FormatTxid(point.txid));
+      EXPECT_FALSE(Restored(point.txid).empty());
+    }
+    ExpectRestores();
+  }
+  const UpkeepStatus Status() { return engine().Status().replicas[0].upkeep; }
+  std::size_t LocalFiles() {
+    const auto files = split_.List(Meta() / "ltx/0");
+    return files.ok() ? files.value().size() : 0;
+  }
+
+  MemoryEnv memory_{clock_, 7};
+  SplitEnv split_{Meta(), memory_};
+  UpkeepOptions upkeep_;
+  RecordedLog recorded_{LogLevel::kInfo};
+};
+
+TEST_F(KeeperTest, MergesLevelByLevel) {
+  SqliteApp app(Path());
+  Create(app);
+  Busy(app, hours(3), seconds(10));
+  EXPECT_GE(Files(3).size(), 2U);
+  EXPECT_LE(Files(3).size(), 4U);
+  EXPECT_GE(Files(2).size(), 30U);
+  EXPECT_GE(Files(1).size(), 300U);
+  // Of level 0 the last five minutes, and what level 1 does not have yet.
+  EXPECT_LE(Files(0).size(), 40U);
+  EXPECT_GE(Files(0).size(), 25U);
+  EXPECT_LE(Files(9).size(), 2U);  // The first file, and that of the day.
+  // Locally, what is not merged yet.
+  EXPECT_LE(LocalFiles(), 10U);
+  // Nothing that was uploaded is downloaded for that.
+  EXPECT_LE(store_.calls(StorageCall::kOpen), 8U + Files(2).size() * 12 + Files(3).size() * 14);
+  EXPECT_EQ(Status().error, "");
+  ExpectAllRestore();
+}
+
+// D18, R37: an idle database is left alone when all is done.
+TEST_F(KeeperTest, IdleAsksForNothing) {
+  SqliteApp app(Path());
+  Create(app);
+  Busy(app, minutes(10), seconds(5));
+  Run(hours(24 * 8));
+  EXPECT_EQ(Files(0).size(), 1U);
+  const std::uint64_t calls = AllCalls();
+  const std::size_t runs = scheduler_.RunFor(hours(24));
+  EXPECT_EQ(AllCalls(), calls);
+  // The slow tick of capture, without events every second.
+  EXPECT_LT(runs, 90'000U);
+  ExpectAllRestore();
+}
+
+// D20: what was promised can be restored, however the snapshots fall.
+TEST_F(KeeperTest, TheWindowIsRestorable) {
+  upkeep_.snapshot_interval = hours(6);
+  Restart();
+  SqliteApp app(Path());
+  Create(app);
+  std::map<WallTime, std::vector<std::byte>> states;
+  for (int hour = 0; hour < 60; ++hour) {
+    app.Exec("INSERT INTO t (x) VALUES (randomblob(400))");
+    Run(minutes(45));
+    states[clock_.Now()] = CheckpointedCopy(Path());
+    Run(minutes(15));
+  }
+  EXPECT_LE(Files(9).size(), 8U);
+  const auto listing = ListReplica(ctx_, *MakeMemoryClient(store_), true).value();
+  const auto client = MakeMemoryClient(store_);
+  int checked = 0;
+  for (const auto& [time, state] : states) {
+    if (time < clock_.Now() - hours(24)) continue;
+    const auto plan = PlanRestore(listing, {.txid = {}, .before = time});
+    ASSERT_TRUE(plan.ok()) << plan.error().message();
+    EXPECT_TRUE(Restored(plan.value().max_txid()) == state);
+    ++checked;
+  }
+  EXPECT_GE(checked, 23);
+  EXPECT_GT(Status().removed_files, 100U);
+}
+
+// D13, R46: a file of a level is gone, and what it was made of too.
+TEST_F(KeeperTest, MissingFileIsGoneAround) {
+  SqliteApp app(Path());
+  Create(app);
+  Busy(app, minutes(28), seconds(10));
+  const auto files = Files(1);
+  ASSERT_GT(files.size(), 20U);
+  // Not merged yet.
+  std::size_t lost = files.size();
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (files[i].id.txids.min > Files(2).back().id.txids.max) lost = std::min(lost, i + 1);
+  }
+  ASSERT_LT(lost, files.size());
+  Delete(files[lost].id);
+  for (const FileInfo& file : Files(0)) {
+    if (file.id.txids.max <= files[lost].id.txids.max) Delete(file.id);
+  }
+  Busy(app, minutes(30), seconds(10));
+  Run(minutes(10));
+  EXPECT_GT(Files(2).back().id.txids.max, files[lost].id.txids.max);
+  EXPECT_GE(Files(9).size(), 2U);
+  ExpectRestores();
+  const auto calls = AllCalls();
+  Run(hours(2));
+  EXPECT_LT(AllCalls() - calls, 60U);
+}
+
+TEST_F(KeeperTest, DamagedFileIsGoneAround) {
+  for (const bool newest : {false, true}) {
+    SCOPED_TRACE(newest);
+    SqliteApp app(Path());
+    app.Exec("DROP TABLE IF EXISTS t");
+    Create(app);
+    std::vector<FileInfo> files;  // Of level 1, not merged yet.
+    for (int i = 0; i < 60 && files.size() < 3; ++i) {
+      Busy(app, seconds(30), seconds(10));
+      files = Files(1);
+      const Txid merged = Files(2).empty() ? Txid{} : Files(2).back().id.txids.max;
+      std::erase_if(files, [&](const FileInfo& file) { return file.id.txids.min <= merged; });
+    }
+    ASSERT_EQ(files.size(), 3U);
+    Damage(newest ? files.back() : files[1]);
+    Busy(app, minutes(30), seconds(10));
+    Run(minutes(10));
+    EXPECT_GT(Files(2).back().id.txids.max, files.back().id.txids.max);
+    ExpectRestores();
+    EXPECT_EQ(recorded_.Count("is of no use, going around it"), newest ? 2 : 1);
+  }
+}
+
+// R12: local files are preferred, and a damaged one does no harm.
+TEST_F(KeeperTest, DamagedLocalFileIsReadFromTheReplica) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(2));
+  Busy(app, seconds(5), seconds(1));
+  const Txid txid = engine().Status().txid;
+  const auto path = Meta() / "ltx/0" / FormatLtxFilename({txid, txid});
+  {
+    auto file = split_.Open(path, {.write = true});
+    ASSERT_TRUE(file.ok());
+    const std::byte wrong[4] = {};
+    ASSERT_TRUE(file.value()->WriteAt(wrong, 140).ok());
+  }
+  Busy(app, minutes(2), seconds(5));
+  EXPECT_GT(Files(1).back().id.txids.max, txid);
+  EXPECT_EQ(recorded_.Count("a local file is damaged"), 1);
+  ExpectAllRestore();
+}
+
+// A page size that changes: a snapshot, and no merge across it.
+TEST_F(KeeperTest, PageSizeChanges) {
+  {
+    SqliteApp app(Path());
+    app.Exec("PRAGMA page_size = 4096");
+    Create(app);
+    Busy(app, minutes(10), seconds(20));
+  }
+  Stop();
+  {
+    SqliteApp app(Path());
+    app.Exec(
+        "PRAGMA journal_mode = delete; PRAGMA page_size = 1024; VACUUM; "
+        "PRAGMA journal_mode = wal");
+  }
+  Restart();
+  SqliteApp app(Path());
+  Busy(app, hours(2), seconds(20));
+  EXPECT_GE(Files(9).size(), 2U);
+  EXPECT_GT(Files(3).back().id.txids.max.value, 100U);
+  EXPECT_EQ(Status().error, "");
+  ExpectAllRestore();
+}
+
+TEST_F(KeeperTest, AwayReplicaIsNotHammered) {
+  SqliteApp app(Path());
+  Create(app);
+  Busy(app, minutes(10), seconds(10));
+  store_.SetFaults([](StorageCall call, const FileId& id) {
+    const bool fails = call == StorageCall::kWrite && id.level != kLevel0;
+    return fails ? StorageFault::kFailBefore : StorageFault::kNone;
+  });
+  const auto writes = store_.calls(StorageCall::kWrite);
+  Busy(app, hours(2), seconds(60));
+  EXPECT_LT(store_.calls(StorageCall::kWrite) - writes, 120U + 60U);
+  EXPECT_NE(Status().error, "");
+  // Nothing goes that is not merged.
+  EXPECT_GE(Files(0).size(), 120U);
+  EXPECT_GE(LocalFiles(), 120U);
+  store_.SetFaults(nullptr);
+  Busy(app, minutes(20), seconds(30));
+  EXPECT_EQ(Status().error, "");
+  EXPECT_LE(Files(0).size(), 60U);
+  ExpectAllRestore();
+}
+
+// An answer to a merge that was lost: the same file again, not another beside it.
+TEST_F(KeeperTest, LostAnswersAreRecognised) {
+  SqliteApp app(Path());
+  Create(app);
+  int n = 0;
+  store_.SetFaults([&n](StorageCall call, const FileId& id) {
+    const bool loses = call == StorageCall::kWrite && id.level != kLevel0 && n++ % 2 == 0;
+    return loses ? StorageFault::kFailAfter : StorageFault::kNone;
+  });
+  Busy(app, hours(1), seconds(10));
+  store_.SetFaults(nullptr);
+  for (const int level : {1, 2}) {
+    Txid end;
+    for (const FileInfo& file : Files(level)) {
+      if (end != Txid{}) {
+        EXPECT_EQ(file.id.txids.min, end.Next()) << level;
+      }
+      end = file.id.txids.max;
+    }
+  }
+  ExpectAllRestore();
+}
+
+// A bucket that locks its objects.
+TEST_F(KeeperTest, DeniedDeletesAreSaidOnce) {
+  SqliteApp app(Path());
+  Create(app);
+  store_.SetFaults([](StorageCall call, const FileId& id) {
+    const bool locked = call == StorageCall::kDelete && id.txids.max.value % 2 == 0;
+    return locked ? StorageFault::kDenied : StorageFault::kNone;
+  });
+  Busy(app, minutes(30), seconds(10));
+  EXPECT_EQ(recorded_.Count("does not let files be removed"), 1);
+  Run(hours(1));
+  const auto deletes = store_.calls(StorageCall::kDelete);
+  Run(hours(1));
+  EXPECT_EQ(store_.calls(StorageCall::kDelete), deletes);
+  for (const FileInfo& file : Files(0)) {
+    EXPECT_TRUE(file.id.txids.max.value % 2 == 0 || file.id == Files(0).back().id);
+  }
+}
+
+// A store that acknowledges deletes and keeps the files.
+TEST_F(KeeperTest, DeletesThatDoNothingEnd) {
+  SqliteApp app(Path());
+  Create(app);
+  store_.SetFaults([](StorageCall call, const FileId&) {
+    return call == StorageCall::kDelete ? StorageFault::kIgnored : StorageFault::kNone;
+  });
+  Busy(app, minutes(30), seconds(10));
+  EXPECT_EQ(recorded_.Count("says that it removes files, and keeps them"), 1);
+  const auto deletes = store_.calls(StorageCall::kDelete);
+  Busy(app, minutes(30), seconds(10));
+  EXPECT_EQ(store_.calls(StorageCall::kDelete), deletes);
+  ExpectRestores();
+}
+
+TEST_F(KeeperTest, RetentionCanBeOff) {
+  upkeep_.retention.enabled = false;
+  Restart();
+  SqliteApp app(Path());
+  Create(app);
+  Busy(app, minutes(30), seconds(10));
+  EXPECT_EQ(store_.calls(StorageCall::kDelete), 0U);
+  EXPECT_LE(LocalFiles(), 10U);
+}
+
+// The process is killed again and again, at no particular moment.
+TEST_F(KeeperTest, RestartsAtAnyTime) {
+  SqliteApp app(Path());
+  Create(app);
+  for (int i = 0; i < 60; ++i) {
+    Busy(app, seconds(20 + i * 7 % 60), seconds(5));
+    Restart();
+  }
+  Busy(app, hours(1), seconds(30));
+  EXPECT_GE(Files(2).size(), 10U);
+  EXPECT_LE(Files(0).size(), 30U);
+  EXPECT_EQ(recorded_.Count("compaction failed"), 0);
+  ExpectAllRestore();
+}
+
+}  // namespace
+}  // namespace litestream
