@@ -213,6 +213,10 @@ bool AppConnection::Open() {
   return true;
 }
 
+bool AppConnection::KeepWal() {
+  return sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr) == SQLITE_OK;
+}
+
 void AppConnection::Close() {
   if (db_ == nullptr) return;
   sqlite3_close_v2(db_);

@@ -27,6 +27,8 @@ class AppConnection {
 
   bool Open();
   void Close();
+  // What is in the WAL stays there when it closes.
+  bool KeepWal();
   bool is_open() const { return db_ != nullptr; }
   bool Exec(std::string_view sql, Tolerate tolerate = Tolerate::kNothing);
   // First column of the first row as a number; nothing on an error.

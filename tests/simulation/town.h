@@ -81,9 +81,13 @@ class Town {
   void DeleteWal();
   void RestoreOver();
   void TakeTurns();
+  void GrowByHand();
   // They end, and stay away until Resume.
   std::vector<Role*> Pause(bool applications, bool replicators);
   void Resume(const std::vector<Role*>& paused);
+  void RunAdmin(const std::string& what, std::function<void(Process&)> work);
+  // SQLite takes note of what was written by hand, and finds nothing wrong with it.
+  bool Publish(Process& process);
   // Runs `work` while no application runs, and in half of the cases no replicator.
   void Maintain(const std::string& what, std::function<void(Process&)> work);
 
