@@ -74,9 +74,9 @@ bool Town::Publish(Process& process) {
   if (!process.env().Stat(kDatabase).ok()) return false;
   AppConnection app(process, plan_, kDatabase);
   if (!app.Open() || !app.KeepWal()) return false;
-  const std::string found = app.Text("PRAGMA integrity_check");
-  if (!found.empty() && found != "ok") world_.Fail("what was written by hand is wrong: " + found);
-  return found == "ok";
+  const std::string wrong = app.WhatIsWrong();
+  if (!wrong.empty()) world_.Fail("what was written past SQLite is wrong: " + wrong);
+  return wrong.empty() && !process.dead();
 }
 
 // Nobody has the database open, so all that anybody needs to know is in the WAL. For us it is a

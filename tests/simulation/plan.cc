@@ -120,6 +120,7 @@ Plan DrawPlan(std::uint64_t seed) {
   }
   // What came later is drawn last, so that it changes nothing else.
   plan.grow_by_hand = dice.OneIn(8);
+  plan.backups = dice.OneIn(8);
   return plan;
 }
 

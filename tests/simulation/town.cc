@@ -146,6 +146,8 @@ std::vector<std::pair<std::string, Town::Trouble>> Town::Troubles() const {
   add(plan_.restore_over, "restore over", &Town::RestoreOver);
   add(plan_.take_turns, "take turns", &Town::TakeTurns, 3);
   add(plan_.grow_by_hand, "grow by hand", &Town::GrowByHand);
+  add(plan_.backups, "backups", &Town::UseBackups, 2);
+  add(plan_.backups, "try something", &Town::TrySomething);
   return all;
 }
 
