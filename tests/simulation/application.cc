@@ -213,6 +213,19 @@ bool AppConnection::Open() {
   return true;
 }
 
+bool AppConnection::KeepWal() {
+  return sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr) == SQLITE_OK;
+}
+
+std::string AppConnection::WhatIsWrong() {
+  const std::string found = Text("PRAGMA integrity_check");
+  if (!found.empty() && found != "ok") return found;
+  const auto there = Number("SELECT count(*) FROM sqlite_schema WHERE name = 's'");
+  if (!there || *there == 0) return {};
+  const auto holds = Number(kTotalsHold);
+  return holds && *holds == 0 ? "the totals are not those of the rows" : "";
+}
+
 void AppConnection::Close() {
   if (db_ == nullptr) return;
   sqlite3_close_v2(db_);

@@ -27,6 +27,10 @@ class AppConnection {
 
   bool Open();
   void Close();
+  // What is in the WAL stays there when it closes.
+  bool KeepWal();
+  // Why this is not what the application has left; empty: it is, or nobody can tell.
+  std::string WhatIsWrong();
   bool is_open() const { return db_ != nullptr; }
   bool Exec(std::string_view sql, Tolerate tolerate = Tolerate::kNothing);
   // First column of the first row as a number; nothing on an error.

@@ -125,8 +125,9 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
              message.starts_with("local LTX file is damaged")) {
     if (!people && !faults) Unexplained(message, FieldOf(fields, "error"));
   } else if (message.starts_with("the database holds pages that were never captured")) {
-    // A sync that failed has lost pages, and it shows when the power does.
-    if (!people && !(now.power > 0 && SyncFailed())) Unexplained(message, "");
+    // Whoever writes past SQLite has stopped us before: it shows when we open the database. But a
+    // sync that failed has lost pages, and that shows when the power fails.
+    if (now.power == 0 || !SyncFailed()) Unexplained(message, "");
   } else if (message.starts_with("replica lacks transactions that are not kept locally") ||
              message.starts_with("detected database behind replica")) {
     // Of what happened at any time: the replica remembers.

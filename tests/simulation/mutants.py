@@ -50,6 +50,13 @@ MUTANTS = [
      "    if (!batch.ok()) {\n      LS_TRY(attachment_->Abandon());\n      if (!batch",
      "    if (!batch.ok()) {\n      LS_TRY(M ? attachment_->Land() : attachment_->Abandon());\n"
      "      if (!batch"),
+    ("lost-hold-ignored", "capture goes on although the read transaction is gone",
+     "src/db/database.cc",
+     "  if (same && attachment_->Holding()) return true;\n",
+     "  if (same && (M || attachment_->Holding())) return true;\n"),
+    ("lost-hold-ignored", "", "src/db/database.cc",
+     "    if (!attachment_->Holding() || outcome",
+     "    if ((!M && !attachment_->Holding()) || outcome"),
     ("restart-always-allowed", "a WAL restarted under a lost hold is taken for a sealed one",
      "src/db/capture.cc",
      "  if (!same_generation && !restart_allowed) {\n",
@@ -124,6 +131,18 @@ MUTANTS = [
      "  std::vector<std::uint64_t> entries = std::exchange(entries_, {});\n"
      "  if (M && entries.size() > 8) entries.erase(entries.end() - 2);\n"
      "  if (M) committed_entries_ = std::min(committed_entries_, entries.size());\n"),
+    ("uncommitted-frames-kept", "the page map keeps frames that no commit follows",
+     "src/format/wal.cc",
+     "  entries.resize(std::exchange(committed_entries_, 0));\n",
+     "  const std::size_t committed = std::exchange(committed_entries_, 0);\n"
+     "  if (!M) entries.resize(committed);\n"),
+    ("uncommitted-frames-kept", "", "src/db/wal_segment.cc",
+     "  WalScanner scanner(*header, view.salts, segment.start, view.end_offset(), limit_bytes);\n"
+     "  LS_TRY(Scan(ctx, attachment, scanner, view, segment));\n",
+     "  const std::uint64_t scan_end = M ? UINT64_MAX : view.end_offset();\n"
+     "  WalScanner scanner(*header, view.salts, segment.start, scan_end, limit_bytes);\n"
+     "  LS_TRY(Scan(ctx, attachment, scanner, view, segment));\n"
+     "  if (M) LS_TRY(ScanUncommitted(attachment, scanner, segment));\n"),
     ("difference-skips-wal", "the difference after a doubt reads the file without the WAL over it",
      "src/db/database_image.cc",
      "      if (in_wal) {\n", "      if (in_wal && !M) {\n"),
@@ -203,6 +222,20 @@ Result<WalSegment> ReadUnpublished(Attachment& attachment, WalSegment segment) {
   segment.pages = scanner.TakePageMap();
   segment.bytes = std::move(bytes);
   return segment;
+}
+
+// Frames behind the end, up to the next commit. By itself the scan ends where SQLite says that a
+// commit does, so the page map never meets any.
+Result<void> ScanUncommitted(Attachment& attachment, WalScanner& scanner, WalSegment& segment) {
+  std::vector<std::byte> frame(WalFrameSize(segment.header.page_size));
+  while (scanner.stop() == WalScanner::Stop::kNotYet) {
+    const std::size_t got = LS_TRY(attachment.ReadWal(frame, scanner.valid_end().offset_bytes));
+    const auto header = std::span<const std::byte>(frame).first<kWalFrameHeaderSize>();
+    if (got < frame.size() || ParseWalFrameHeader(header).commit_pages != 0) break;
+    scanner.Feed(frame);
+  }
+  segment.bytes.reset();
+  return {};
 }
 
 }  // namespace

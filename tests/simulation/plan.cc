@@ -118,6 +118,9 @@ Plan DrawPlan(std::uint64_t seed) {
   if (plan.replicator_faults.slowest_sync > milliseconds(30)) {
     plan.max_sync_wal_bytes = std::max<std::uint64_t>(plan.max_sync_wal_bytes, 200'000);
   }
+  // What came later is drawn last, so that it changes nothing else.
+  plan.grow_by_hand = dice.OneIn(8);
+  plan.backups = dice.OneIn(8);
   return plan;
 }
 

@@ -58,7 +58,9 @@ struct Plan {
   bool delete_database = false;
   bool delete_wal = false;
   bool restore_over = false;
-  bool take_turns = false;  // Replicator and applications.
+  bool take_turns = false;    // Replicator and applications.
+  bool grow_by_hand = false;  // Commits that SQLite itself would not make.
+  bool backups = false;       // Copies of the files, and their way back.
   FaultRates application_faults;
   FaultRates replicator_faults;
   StoreFaults store_faults;

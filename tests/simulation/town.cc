@@ -145,6 +145,9 @@ std::vector<std::pair<std::string, Town::Trouble>> Town::Troubles() const {
   add(plan_.delete_wal, "delete wal", &Town::DeleteWal);
   add(plan_.restore_over, "restore over", &Town::RestoreOver);
   add(plan_.take_turns, "take turns", &Town::TakeTurns, 3);
+  add(plan_.grow_by_hand, "grow by hand", &Town::GrowByHand);
+  add(plan_.backups, "backups", &Town::UseBackups, 2);
+  add(plan_.backups, "try something", &Town::TrySomething);
   return all;
 }
 
@@ -229,155 +232,6 @@ void Town::ExpireStore() {
   const std::uint64_t count = 1 + dice_.Below(files.value().size());
   for (std::uint64_t i = 0; i < count; ++i) old.push_back(files.value()[i].id);
   (void)client->Delete(ctx, old).ok();
-}
-
-// --- What people do to their databases. ---
-
-std::vector<Town::Role*> Town::Pause(bool applications, bool replicators) {
-  std::vector<Role*> paused;
-  for (auto& role : roles_) {
-    if (role->is_application ? !applications : !replicators || role->name == "restorer") continue;
-    role->paused = true;
-    paused.push_back(role.get());
-    StopRole(*role, dice_.OneIn(4));
-  }
-  for (Role* const role : paused) {
-    // A crash comes in one of the next calls; there may be none.
-    for (int i = 0; role->pid != 0 && world_.Alive(role->pid) && !mayor_->dead(); ++i) {
-      mayor_->Sleep(milliseconds(100));
-      if (i == 50) StopRole(*role, false);
-    }
-  }
-  return paused;
-}
-
-void Town::Resume(const std::vector<Role*>& paused) {
-  for (Role* const role : paused) {
-    role->paused = false;
-    if (role->keeper != nullptr) world_.Wake(*role->keeper);
-  }
-}
-
-void Town::Maintain(const std::string& what, std::function<void(Process&)> work) {
-  const auto paused = Pause(true, dice_.OneIn(2));
-  watch_.SetPeopleAtWork(true);
-  if (!mayor_->dead()) {
-    const std::uint32_t pid = world_.Start("admin " + what, {}, std::move(work)).pid();
-    world_.WaitForExit(pid);
-  }
-  watch_.SetPeopleAtWork(false);
-  Resume(paused);
-}
-
-// The replicator is never there when the applications are.
-void Town::TakeTurns() {
-  auto applications = Pause(true, false);
-  auto replicators = Pause(false, true);
-  for (std::uint64_t round = 1 + dice_.Below(4); round > 0 && !mayor_->dead() && !calm_; --round) {
-    Resume(replicators);
-    mayor_->Sleep(milliseconds(dice_.Below(4'000)));
-    replicators = Pause(false, true);
-    Resume(applications);
-    mayor_->Sleep(milliseconds(dice_.Below(4'000)));
-    applications = Pause(true, false);
-  }
-  Resume(replicators);
-  Resume(applications);
-}
-
-void Town::RemoveFiles(Process& process) {
-  for (const char* const suffix : {"-journal", "-wal", "-shm", ""}) {
-    (void)process.env().Remove(std::string(kDatabase) + suffix).ok();
-  }
-  (void)process.env().SyncDirectory(kDirectory).ok();
-}
-
-void Town::LoseMeta() {
-  Maintain("meta", [](Process& process) {
-    (void)process.env().RemoveTree(DefaultMetaPath(kDatabase)).ok();
-  });
-}
-
-void Town::ChangeJournalMode() {
-  Maintain("journal", [this](Process& process) {
-    AppConnection app(process, plan_, kDatabase);
-    if (!app.Open()) return;
-    using Tolerate = AppConnection::Tolerate;
-    // As long as somebody else has it open, it stays as it is.
-    (void)app.Exec("PRAGMA journal_mode = delete", Tolerate::kBusy);
-    (void)app.Exec("CREATE TABLE IF NOT EXISTS other (x); INSERT INTO other VALUES (1)");
-    if (dice_.OneIn(2)) (void)app.Exec("PRAGMA journal_mode = wal", Tolerate::kBusy);
-  });
-}
-
-void Town::ChangePageSize() {
-  Maintain("page size", [this](Process& process) {
-    AppConnection app(process, plan_, kDatabase);
-    if (!app.Open()) return;
-    using Tolerate = AppConnection::Tolerate;
-    (void)app.Exec("PRAGMA journal_mode = delete", Tolerate::kBusy);
-    (void)app.Exec(fmt::format("PRAGMA page_size = {}; VACUUM", 512U << dice_.Below(4)),
-                   Tolerate::kBusy);
-    (void)app.Exec("PRAGMA journal_mode = wal", Tolerate::kBusy);
-  });
-}
-
-void Town::ReplaceDatabase() {
-  Maintain("replace", [this](Process& process) {
-    // Another database, made beside it.
-    const std::string other = std::string(kDatabase) + ".new";
-    for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
-      (void)process.env().Remove(other + suffix).ok();
-    }
-    {
-      AppConnection app(process, plan_, other);
-      if (!app.Open() || !app.Exec(fmt::format("PRAGMA page_size = {}; CREATE TABLE mark (x); "
-                                               "INSERT INTO mark VALUES (randomblob({}))",
-                                               plan_.page_size, dice_.Below(5000)))) {
-        return;
-      }
-    }
-    RemoveFiles(process);
-    (void)process.env().Rename(other, kDatabase).ok();
-    (void)process.env().SyncDirectory(kDirectory).ok();
-  });
-}
-
-void Town::DeleteDatabase() {
-  Maintain("delete", [this](Process& process) { RemoveFiles(process); });
-}
-
-void Town::DeleteWal() {
-  Maintain("delete wal", [this](Process& process) {
-    // Somebody who knows that it is empty, or believes so.
-    AppConnection app(process, plan_, kDatabase);
-    if (!app.Open()) return;
-    // (With us attached it cannot be emptied, and says so after its patience.)
-    const auto left = app.Number("PRAGMA wal_checkpoint(TRUNCATE)", AppConnection::Tolerate::kBusy);
-    app.Close();
-    if (left != 0) return;
-    for (const char* const suffix : {"-wal", "-shm"}) {
-      (void)process.env().Remove(std::string(kDatabase) + suffix).ok();
-    }
-  });
-}
-
-void Town::RestoreOver() {
-  Maintain("restore over", [this](Process& process) {
-    const auto client = AnySite(dice_).store.Connect(process);
-    const Context ctx(process.stopping(), std::nullopt, process.clock());
-    const auto listing = ListReplica(ctx, *client, false);
-    if (!listing.ok()) return;
-    RestoreTarget target;
-    if (dice_.OneIn(2)) target.txid = Txid{1 + dice_.Below(listing.value().newest().value + 1)};
-    const auto plan = PlanRestore(listing.value(), target);
-    if (!plan.ok()) return;
-    RestoreOptions options;
-    options.output = kDatabase;
-    options.parallelism = 1;
-    options.replace = true;
-    (void)Restore(ctx, process.env(), *client, plan.value(), options).ok();
-  });
 }
 
 // --- Those who work. ---

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ namespace litestream::sim {
 
 inline constexpr const char* kDirectory = "/data";
 inline constexpr const char* kDatabase = "/data/db";
+
+class AppConnection;
 
 // Everybody in it: keeps the processes running, brings them to trouble, and ends them.
 class Town {
@@ -81,9 +84,23 @@ class Town {
   void DeleteWal();
   void RestoreOver();
   void TakeTurns();
+  void GrowByHand();
+  void UseBackups();
+  void TrySomething();
   // They end, and stay away until Resume.
   std::vector<Role*> Pause(bool applications, bool replicators);
   void Resume(const std::vector<Role*>& paused);
+  void RunAdmin(const std::string& what, std::function<void(Process&)> work);
+  // SQLite takes note of what was written past it, and finds nothing wrong with it.
+  bool Publish(Process& process);
+  // The database's files, taken while nobody has it open.
+  struct Copy {
+    std::string database;
+    std::optional<std::string> wal;
+  };
+  bool TakeCopy(Process& process);
+  bool PutBack(Process& process, bool in_place);
+  bool Try(Process& process, AppConnection& app, const char* row);
   // Runs `work` while no application runs, and in half of the cases no replicator.
   void Maintain(const std::string& what, std::function<void(Process&)> work);
 
@@ -107,6 +124,7 @@ class Town {
   std::uint64_t restores_ = 0;
   std::vector<std::unique_ptr<Role>> roles_;
   Process* mayor_ = nullptr;
+  std::optional<Copy> copy_;
 };
 
 }  // namespace litestream::sim
