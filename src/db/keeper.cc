@@ -150,8 +150,7 @@ Result<void> Keeper::Compact(const Context& ctx, Turns& level, const Moment& now
   const Txid below = work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactLevel(ctx, level.level)), "level {}", int{level.level.value});
-  Finish(step, level, below, now);
-  return {};
+  return Finish(step, level, below, now);
 }
 
 // True: something was done.
@@ -179,10 +178,16 @@ Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& n
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactSnapshot(ctx, host_.DatabaseBytes())), "snapshot");
   if (step.outcome == Outcome::kReadDatabase) {
-    WantFull(work_.newest());
+    // A full file that another replica wanted will do, if little has happened since. (A new one
+    // each time would give the other one something to do, and so on, for ever.)
+    const Txid full = uploader_.Files().last_full;
+    const auto file = FileWith(full);
+    const bool fresh =
+        file && (full == end || file->created_at > now.wall - std::chrono::minutes(1));
+    WantFull(fresh && full > work_.newest(kSnapshotLevel) ? Txid{full.value - 1} : work_.newest());
     return true;
   }
-  Finish(step, snapshots_, end, now);
+  LS_TRY(Finish(step, snapshots_, end, now));
   return true;
 }
 
@@ -191,27 +196,46 @@ Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& n
 Result<bool> Keeper::PromoteIfReady(const Context& ctx, const Moment& now) {
   if (!full_above_) return false;
   const Txid full = uploader_.Files().last_full;
-  if (full <= *full_above_) {
+  if (const auto there = SnapshotFrom(full); full > *full_above_ && there) {
+    full_above_.reset();
+    OnWritten(*there, now);
+    return true;
+  }
+  const auto file = full > *full_above_ ? FileWith(full) : std::nullopt;
+  if (!file) {
+    const bool lost = full > *full_above_ && full <= work_.newest();
+    if (lost) WantFull(full);
     if (now.mono >= full_wanted_at_ + kFullPatience) WantFull(*full_above_);
     return false;
   }
-  if (work_.Find({kSnapshotLevel, {Txid{1}, full}})) {
-    full_above_.reset();
-    OnWritten(*work_.Find({kSnapshotLevel, {Txid{1}, full}}), now);
-    return true;
-  }
-  const FileId id{kLevel0, {full, full}};
-  if (bad_.contains(id)) WantFull(full);
-  const auto file = work_.Find(id);
-  if (!file) return false;  // Not uploaded yet.
   const CompactionStep step = LS_TRY(Take(compactor_.Promote(ctx, *file)), "snapshot");
   if (step.outcome == Outcome::kWritten) {
     full_above_.reset();
   } else {
     WantFull(full);
   }
-  Finish(step, snapshots_, full, now);
+  LS_TRY(Finish(step, snapshots_, full, now));
   return true;
+}
+
+// The first snapshot that ends with `txid` or behind it.
+std::optional<FileInfo> Keeper::SnapshotFrom(Txid txid) const {
+  for (std::size_t i = 0; i < work_.count(kSnapshotLevel); ++i) {
+    const FileInfo file = work_.at(kSnapshotLevel, i);
+    if (file.id.txids.max >= txid) return file;
+  }
+  return std::nullopt;
+}
+
+// The file that holds this transaction, of the lowest level that has one.
+std::optional<FileInfo> Keeper::FileWith(Txid txid) const {
+  for (Level level = kLevel0; level <= kMaxMergeLevel; ++level.value) {
+    for (std::size_t i = work_.count(level); i > 0; --i) {
+      const FileInfo file = work_.at(level, i - 1);
+      if (file.id.txids.min <= txid && txid <= file.id.txids.max) return file;
+    }
+  }
+  return std::nullopt;
 }
 
 // Tells the holdings what a step has done, also if it failed.
@@ -222,11 +246,12 @@ Result<CompactionStep> Keeper::Take(Result<CompactionStep> step) {
   return step;
 }
 
-void Keeper::Finish(const CompactionStep& step, Turns& level, Txid work_end, const Moment& now) {
+Result<void> Keeper::Finish(const CompactionStep& step, Turns& level, Txid work_end,
+                            const Moment& now) {
   switch (step.outcome) {
     case Outcome::kWritten:
       OnWritten(*step.written, now);
-      if (step.more) return;
+      if (step.more) return {};
       break;
     case Outcome::kNothing:
     case Outcome::kReadDatabase:
@@ -241,10 +266,10 @@ void Keeper::Finish(const CompactionStep& step, Turns& level, Txid work_end, con
       WantFull(step.hole->max);
       break;
     case Outcome::kBadSource:
-      OnBadSource(*step.bad, level);
-      return;
+      return OnBadSource(*step.bad, level);
   }
   level.done = now;
+  return {};
 }
 
 void Keeper::OnWritten(const FileInfo& file, const Moment& now) {
@@ -266,29 +291,30 @@ void Keeper::OnWritten(const FileInfo& file, const Moment& now) {
   ++status_.written_files;
 }
 
-void Keeper::OnBadSource(const BadSource& bad, const Turns& level) {
+// An error: it is tried again first, the way there may be to blame.
+Result<void> Keeper::OnBadSource(const BadSource& bad, const Turns& level) {
   if (bad.local && bad.file) {
     // The replica's may be right.
     log_.Warn("a local file is damaged, reading the replica's",
               {{"file", FormatLtxFilename(bad.file->id.txids)}, {"error", bad.error.message()}});
     bad_local_.insert(bad.file->id);
-    return;
+    return {};
   }
   if (bad.file) {
-    const bool gone = bad.fault == SourceFault::kMissing;
-    if (gone && missing_.insert(bad.file->id).second) {
+    if (suspects_.insert(bad.file->id).second) {
       // Somebody may have removed it, with others.
-      uploader_.Relist();
-      return;
+      if (bad.fault == SourceFault::kMissing) uploader_.Relist();
+      return bad.error;
     }
     GoAround(*bad.file, bad.error);
-    return;
+    return {};
   }
   // Each is right in itself, and together they are not: none of them is trusted.
   const auto choice = level.level == kSnapshotLevel
                           ? ChooseForSnapshot(work_)
                           : ChooseSources(work_, level.level, options_.bounds, {});
   for (const FileInfo& file : choice.sources) GoAround(file, bad.error);
+  return {};
 }
 
 void Keeper::GoAround(const FileInfo& file, const Error& error) {
@@ -311,7 +337,9 @@ void Keeper::WantFull(Txid above) {
 // Only what is proven to be of the replica's history: the holdings are known.
 std::optional<MergeInput> Keeper::Local(Txid txid) {
   const TxidRange range{txid, txid};
-  if (bad_local_.contains({kLevel0, range})) return std::nullopt;
+  for (const FileId& bad : bad_local_) {
+    if (bad.txids.min <= txid && txid <= bad.txids.max) return std::nullopt;
+  }
   auto input = MergeInputFrom(env_, host_.LocalPath(txid), range);
   if (!input.ok()) return std::nullopt;
   return std::move(input).value();

@@ -77,10 +77,12 @@ class Keeper {
   Result<bool> StepSnapshot(const Context& ctx, const Moment& now, Next& next);
   Result<void> Compact(const Context& ctx, Turns& level, const Moment& now);
   Result<bool> PromoteIfReady(const Context& ctx, const Moment& now);
+  std::optional<FileInfo> SnapshotFrom(Txid txid) const;
+  std::optional<FileInfo> FileWith(Txid txid) const;
   Result<CompactionStep> Take(Result<CompactionStep> step);
-  void Finish(const CompactionStep& step, Turns& level, Txid work_end, const Moment& now);
+  Result<void> Finish(const CompactionStep& step, Turns& level, Txid work_end, const Moment& now);
   void OnWritten(const FileInfo& file, const Moment& now);
-  void OnBadSource(const BadSource& bad, const Turns& level);
+  Result<void> OnBadSource(const BadSource& bad, const Turns& level);
   void GoAround(const FileInfo& file, const Error& error);
   void WantFull(Txid above);
   std::optional<MergeInput> Local(Txid txid);
@@ -108,7 +110,7 @@ class Keeper {
   Turns snapshots_;
   std::map<FileId, FileInfo> bad_;  // Nothing can be made of these.
   std::set<FileId> bad_local_;      // The same of the local files that stand for them.
-  std::set<FileId> missing_;        // Not there, though the last listing said so.
+  std::set<FileId> suspects_;       // Failed once.
   std::optional<Txid> full_above_;  // A full file above this is waited for.
   MonoTime full_wanted_at_;
   bool retention_due_ = true;

@@ -124,7 +124,7 @@ TEST_F(KeeperTest, IdleAsksForNothing) {
   SqliteApp app(Path());
   Create(app);
   Busy(app, minutes(10), seconds(5));
-  Run(hours(24 * 8));
+  Run(hours(24 * 3));
   EXPECT_EQ(Files(0).size(), 1U);
   const std::uint64_t calls = AllCalls();
   const std::size_t runs = scheduler_.RunFor(hours(24));
@@ -160,6 +160,31 @@ TEST_F(KeeperTest, TheWindowIsRestorable) {
   }
   EXPECT_GE(checked, 23);
   EXPECT_GT(Status().removed_files, 100U);
+}
+
+// Two replicas of a database that does not compress, so that its snapshots are read from it: one
+// full file does for both, and the idle database makes no more of them.
+TEST_F(KeeperTest, TwoReplicasShareAFullFile) {
+  MemoryStore second;
+  upkeep_.snapshot_interval = minutes(10);
+  Stop();
+  DatabaseOptions options = Options();
+  ReplicaOptions other;
+  other.client = MakeMemoryClient(second);
+  options.replicas.push_back(other);
+  options.upkeep = upkeep_;
+  engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+  SqliteApp app(Path());
+  app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+  row_bytes_ = 3900;
+  Write(app, 20);
+  Busy(app, minutes(30), seconds(20));
+  Run(minutes(30));
+  const Txid txid = engine().Status().txid;
+  Run(hours(5));
+  EXPECT_EQ(engine().Status().txid, txid);
+  EXPECT_EQ(Files(9).back().id.txids.max, txid);
+  ExpectRestores();
 }
 
 // D13, R46: a file of a level is gone, and what it was made of too.

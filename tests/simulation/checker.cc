@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,8 @@
 
 namespace litestream::sim {
 namespace {
+
+using std::chrono::milliseconds;
 
 // Of the transactions stored last, the whole database is kept.
 constexpr std::ptrdiff_t kRemembered = 100;
@@ -56,8 +59,10 @@ Image ImageOf(std::span<const std::byte> database, std::uint32_t page_size) {
 
 }  // namespace
 
-Checker::Checker(World& world, Model& model, Store& store)
-    : world_(world), model_(model), store_(store) {
+Checker::Checker(World& world, Model& model, Store& store, const UpkeepOptions& upkeep)
+    : world_(world), model_(model), store_(store), upkeep_(upkeep) {
+  store_.SetOnDelete([this](std::span<const FileId> /*ids*/) { BeforeDelete(); },
+                     [this](std::span<const FileId> ids) { AfterDelete(ids); });
   store_.SetOnStored(
       [this](const FileId& id, std::span<const std::byte> content) { OnStored(id, content); });
 }
@@ -66,6 +71,46 @@ void Checker::OnReported(Txid txid) {
   if (txid <= reported_ || !whole_) return;
   reported_ = txid;
   CheckDurable();
+}
+
+void Checker::BeforeDelete() {
+  const auto client = store_.Look();
+  auto listing = ListReplica(Context::Background(), *client, true);
+  if (listing.ok()) before_delete_ = std::move(listing).value();
+}
+
+// What retention promises (replica/retention.h), in terms of restores only.
+void Checker::AfterDelete(std::span<const FileId> ids) {
+  for (const FileId& id : ids) objects_.erase(id);
+  if (world_.failed()) return;
+  CheckDurable();
+  const auto client = store_.Look();
+  const auto after = ListReplica(Context::Background(), *client, true);
+  if (!after.ok() || world_.failed()) return;
+  const WallTime window = world_.wall() - upkeep_.retention.snapshot_retention;
+  // The points of levels that are never thinned out within the window.
+  std::set<Txid> grain;
+  for (std::uint8_t n = 1; n < kLevelCount; ++n) {
+    for (const FileInfo& file : before_delete_.levels[n]) grain.insert(file.id.txids.max);
+  }
+  for (const auto& level : before_delete_.levels) {
+    for (const FileInfo& file : level) {
+      if (file.created_at < window || file.created_at > world_.wall()) continue;
+      const RestoreTarget target{.txid = {}, .before = file.created_at + milliseconds(1)};
+      const auto was = PlanRestore(before_delete_, target);
+      if (!was.ok()) continue;
+      auto least = grain.upper_bound(was.value().max_txid());
+      // Before the first of them, level 0 is all there was.
+      if (least == grain.begin()) continue;
+      const auto is = PlanRestore(after.value(), target);
+      if (is.ok() && is.value().max_txid() >= *std::prev(least)) continue;
+      world_.Fail(
+          fmt::format("retention has removed what it promises: {} could be restored, now {}",
+                      FormatTxid(was.value().max_txid()),
+                      is.ok() ? FormatTxid(is.value().max_txid()) : "nothing"));
+      return;
+    }
+  }
 }
 
 void Checker::OnHistoryCut() {

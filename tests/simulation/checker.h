@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "db/keeper.h"
 #include "litestream/replica_client.h"
 #include "replica/plan.h"
 #include "tests/simulation/model.h"
@@ -17,7 +18,7 @@ namespace litestream::sim {
 // transaction before. Restores are judged against the same states.
 class Checker {
  public:
-  Checker(World& world, Model& model, Store& store);
+  Checker(World& world, Model& model, Store& store, const UpkeepOptions& upkeep);
 
   // The engine has said that everything up to `txid` is on the replica.
   void OnReported(Txid txid);
@@ -42,12 +43,16 @@ class Checker {
 
  private:
   void OnStored(const FileId& id, std::span<const std::byte> content);
+  void BeforeDelete();
+  void AfterDelete(std::span<const FileId> ids);
   std::optional<Image> Decode(const FileId& id, std::span<const std::byte> content);
   void Judge(const FileId& id, const Image& image);
 
   World& world_;
   Model& model_;
   Store& store_;
+  const UpkeepOptions upkeep_;
+  ReplicaListing before_delete_;
   struct Known {
     Model::Number number = 0;
     std::uint64_t cut = 0;  // History cuts before it was stored.

@@ -128,6 +128,11 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     // Whoever writes past SQLite has stopped us before: it shows when we open the database. But a
     // sync that failed has lost pages, and that shows when the power fails.
     if (now.power == 0 || !SyncFailed()) Unexplained(message, "");
+  } else if (message.starts_with("a file of the replica is of no use") ||
+             message.starts_with("transactions are missing on the replica")) {
+    const bool cut = std::ranges::any_of(
+        world_.faults(), [](const Fault& fault) { return fault.what == "half a body"; });
+    if (now.people == 0 && !cut && !late_listings_) Unexplained(message, FieldOf(fields, "error"));
   } else if (message.starts_with("replica lacks transactions that are not kept locally") ||
              message.starts_with("detected database behind replica")) {
     // Of what happened at any time: the replica remembers.

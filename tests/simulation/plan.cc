@@ -48,6 +48,19 @@ void DrawReplicator(Plan& plan, Random& dice) {
   plan.second_replica = dice.OneIn(4);
 }
 
+void DrawUpkeep(UpkeepOptions& upkeep, Random& dice) {
+  if (dice.OneIn(3)) return;
+  // A minute here stands for an hour.
+  upkeep.levels = {OneOf(dice, std::array{seconds(1), seconds(5)}), seconds(10), seconds(60)};
+  upkeep.levels.resize(1 + dice.Below(3));
+  upkeep.snapshot_interval = OneOf(dice, std::array{seconds(20), seconds(60), seconds(86'400)});
+  upkeep.retention.enabled = !dice.OneIn(8);
+  upkeep.retention.l0_retention = OneOf(dice, std::array{seconds(30), seconds(300)});
+  upkeep.retention.snapshot_retention = OneOf(dice, std::array{seconds(60), seconds(86'400)});
+  if (dice.OneIn(4)) upkeep.retention.keep = {.hourly = 2, .daily = 1};
+  upkeep.bounds.max_files = OneOf(dice, std::array<std::size_t, 3>{2, 20, 256});
+}
+
 void DrawTrouble(Plan& plan, Random& dice) {
   plan.chaos = OneOf(dice, std::array{seconds(5), seconds(20), seconds(60)});
   // One disk for all.
@@ -102,7 +115,10 @@ Plan DrawPlan(std::uint64_t seed) {
   DrawApplications(plan, dice);
   DrawReplicator(plan, dice);
   // Some runs have no trouble at all: they show what is promised to everybody.
-  if (dice.OneIn(5)) return plan;
+  if (dice.OneIn(5)) {
+    DrawUpkeep(plan.upkeep, dice);
+    return plan;
+  }
   DrawTrouble(plan, dice);
   if (dice.OneIn(2)) DrawFaults(plan.replicator_faults, dice);
   if (dice.OneIn(4)) {
@@ -121,6 +137,7 @@ Plan DrawPlan(std::uint64_t seed) {
   // What came later is drawn last, so that it changes nothing else.
   plan.grow_by_hand = dice.OneIn(8);
   plan.backups = dice.OneIn(8);
+  DrawUpkeep(plan.upkeep, dice);
   return plan;
 }
 

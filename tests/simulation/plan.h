@@ -5,6 +5,7 @@
 #include <string>
 
 #include "db/checkpointer.h"
+#include "db/keeper.h"
 #include "tests/simulation/store.h"
 #include "tests/simulation/world.h"
 
@@ -37,6 +38,7 @@ struct Plan {
   std::uint64_t max_sync_wal_bytes = 64U << 20U;
   Nanos scrub_interval{std::chrono::hours(24)};
   Nanos local_retention{std::chrono::minutes(5)};
+  UpkeepOptions upkeep;  // Levels, snapshots, retention.
   bool second_replica = false;
   bool rival = false;  // A second one on the same database, that must keep out.
 

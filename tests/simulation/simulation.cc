@@ -22,6 +22,7 @@ constexpr std::uint64_t kMostStoredBytes = 64U << 20U;
 constexpr std::int64_t kSliceNs = 5'000'000'000;
 // Of all processes together, when nobody wants anything: a test of the WAL now and then, scrubbing.
 constexpr std::uint64_t kMostIdleEvents = 20'000;
+constexpr std::uint64_t kMostLateRequests = 60;
 
 void CheckCaughtUp(World& world, Model& model, Checker& checker) {
   if (world.failed() || model.newest() == 0) return;
@@ -64,11 +65,15 @@ void CheckTheEnd(World& world, Town& town, const Plan& plan, std::uint64_t seed)
   world.Run(world.now_ns() + kSilenceNs);
   if (world.failed()) return;
   const std::uint64_t calls = world.trace().count() - events;
-  for (const auto& site : town.sites()) requests -= site->store.requests();
+  std::uint64_t before = std::exchange(requests, 0);
+  for (const auto& site : town.sites()) requests += site->store.requests();
+  requests -= before;
   if (calls > kMostIdleEvents) {
     world.Fail(fmt::format("{} calls although nothing happened", calls));
   }
-  if (requests != 0) world.Fail("requests to the store although nothing happened");
+  // Levels, a snapshot and retention may have come to the end of what was done before.
+  const std::uint64_t most = plan.upkeep.levels.empty() ? 0 : kMostLateRequests;
+  if (requests > most) world.Fail("requests to the store although nothing happened");
 }
 
 std::uint64_t StoredBytes(Town& town) {

@@ -60,7 +60,9 @@ class StoreClient final : public ReplicaClient {
   Result<void> Delete(const Context& ctx, std::span<const FileId> ids) override {
     const Fate fate = LS_TRY(Travel(ctx, "delete", ""));
     if (store_.faults_.lies_about_delete && store_.world_.faults_enabled()) return {};
-    LS_TRY(inner_->Delete(ctx, ids));
+    store_.before_delete_(ids);
+    LS_TRY(inner_->Delete(Context::Background(), ids));
+    store_.after_delete_(ids);
     if (fate.lose_answer) return Away("delete");
     return {};
   }

@@ -36,6 +36,12 @@ class Store {
   // Told of every file that is really stored, before anybody can read it.
   using OnStored = std::function<void(const FileId&, std::span<const std::byte>)>;
   void SetOnStored(OnStored then) { on_stored_ = std::move(then); }
+  // Of files that are removed, before and after.
+  using OnDelete = std::function<void(std::span<const FileId>)>;
+  void SetOnDelete(OnDelete before, OnDelete after) {
+    before_delete_ = std::move(before);
+    after_delete_ = std::move(after);
+  }
 
   // It does not answer until then.
   void BreakUntil(std::int64_t at_ns) { broken_until_ns_ = at_ns; }
@@ -49,6 +55,8 @@ class Store {
   const StoreFaults faults_;
   MemoryStore store_;
   OnStored on_stored_;
+  OnDelete before_delete_;
+  OnDelete after_delete_;
   std::int64_t broken_until_ns_ = 0;
   std::uint64_t requests_ = 0;
 };

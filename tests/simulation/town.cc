@@ -19,6 +19,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 const char* const kRestoreOutput = "/restore/out";
+constexpr int kRestoreAttempts = 3;
 constexpr seconds kShutdownTimeout{30};
 constexpr milliseconds kShutdownRetry{500};
 
@@ -36,7 +37,7 @@ Town::Town(World& world, const Plan& plan, bool log)
     watch_.OnPowerFailure();
   });
   for (int i = 0; i < (plan.second_replica ? 2 : 1); ++i) {
-    sites_.push_back(std::make_unique<Site>(world, model_, plan.store_faults));
+    sites_.push_back(std::make_unique<Site>(world, model_, plan));
   }
 }
 
@@ -244,6 +245,7 @@ void Town::RunReplicator(Process& process) {
   options.max_sync_wal_bytes = plan_.max_sync_wal_bytes;
   options.scrub_interval = plan_.scrub_interval;
   options.local_retention = plan_.local_retention;
+  options.upkeep = plan_.upkeep;
   options.sqlite_vfs = process.vfs().name();
   for (const auto& site : sites_) {
     ReplicaOptions replica;
@@ -300,19 +302,25 @@ void Town::RestoreOnce(Process& process, Site& site) {
   const Context ctx(process.stopping(), std::nullopt, process.clock());
   const std::uint64_t faults = process.injected_faults();
   const bool whole = site.checker.history_is_whole() && !plan_.HistoryIsCut();
-  const auto listing = ListReplica(ctx, *client, false);
-  if (!listing.ok() || listing.value().empty()) return;
-  RestoreTarget target;
-  if (process.dice().OneIn(2)) {
-    target.txid = Txid{1 + process.dice().Below(listing.value().newest().value)};
-  }
-  const auto plan = PlanRestore(listing.value(), target);
   RestoreOptions options;
   options.output = kRestoreOutput;
   options.parallelism = 1;
   options.replace = true;
-  const auto restored = plan.ok() ? Restore(ctx, process.env(), *client, plan.value(), options)
-                                  : Result<RestoreReport>(plan.error());
+  RestoreTarget target;
+  Result<RestorePlan> plan = RestorePlan{};
+  Result<RestoreReport> restored = RestoreReport{};
+  for (int attempt = 1;; ++attempt) {
+    const auto listing = ListReplica(ctx, *client, false);
+    if (!listing.ok() || listing.value().empty()) return;
+    if (attempt == 1 && process.dice().OneIn(2)) {
+      target.txid = Txid{1 + process.dice().Below(listing.value().newest().value)};
+    }
+    plan = PlanRestore(listing.value(), target);
+    restored = plan.ok() ? Restore(ctx, process.env(), *client, plan.value(), options)
+                         : Result<RestoreReport>(plan.error());
+    // Files may have been merged, and removed, since they were listed.
+    if (restored.ok() || plan_.upkeep.levels.empty() || attempt == kRestoreAttempts) break;
+  }
   if (process.dead() || process.stopping().stop_requested()) return;
   if (restored.ok()) {
     const auto file = world_.disk().Open(kRestoreOutput, {});
