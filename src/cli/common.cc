@@ -13,6 +13,32 @@
 
 namespace litestream::cli {
 
+RetentionPolicy RetentionOf(const config::Config& config) {
+  using std::chrono::ceil;
+  using std::chrono::milliseconds;
+  const config::KeepConfig& keep = config.keep;
+  return {
+      .enabled = config.retention_enabled,
+      .l0_retention = ceil<milliseconds>(config.l0_retention),
+      .snapshot_retention = ceil<milliseconds>(config.snapshot_retention),
+      .keep = {.hourly = static_cast<int>(keep.hourly),
+               .daily = static_cast<int>(keep.daily),
+               .weekly = static_cast<int>(keep.weekly),
+               .monthly = static_cast<int>(keep.monthly)},
+  };
+}
+
+UpkeepOptions UpkeepOf(const config::Config& config) {
+  using std::chrono::ceil;
+  using std::chrono::milliseconds;
+  UpkeepOptions upkeep;
+  for (const auto interval : config.levels) upkeep.levels.push_back(ceil<milliseconds>(interval));
+  upkeep.snapshot_interval = ceil<milliseconds>(config.snapshot_interval);
+  upkeep.retention = RetentionOf(config);
+  upkeep.validation_interval = config.validation_interval;
+  return upkeep;
+}
+
 Error UsageError(std::string_view message, std::string_view hint) {
   return Error(ErrorCode::kInvalidArgument, fmt::format("{}\nTry: {}", message, hint));
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cli/flags.h"
 #include "config/config.h"
+#include "db/keeper.h"
 #include "litestream/replica_client.h"
 
 namespace litestream::cli {
@@ -50,6 +51,10 @@ Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
 
 // Whether the replica's place holds a backup of Litestream v0.3, which this build cannot read.
 Result<bool> HoldsOldBackup(Env& env, const config::ReplicaConfig& replica);
+
+// What the configuration says about retention, and about levels, snapshots and retention together.
+RetentionPolicy RetentionOf(const config::Config& config);
+UpkeepOptions UpkeepOf(const config::Config& config);
 
 // Where a command reads from: DB_PATH by the configuration, or a replica's URL.
 struct Source {

@@ -171,7 +171,8 @@ FileOwner OwnerOf(Env& env, const std::string& path) {
   return {.mode = stat.value().mode, .uid = stat.value().uid, .gid = stat.value().gid};
 }
 
-Result<void> AddDatabase(Env& env, const config::DatabaseConfig& database, Store& store) {
+Result<void> AddDatabase(Env& env, const config::Config& config,
+                         const config::DatabaseConfig& database, Store& store) {
   DatabaseOptions options;
   options.path = database.path;
   options.meta_path = config::MetaPath(database);
@@ -181,6 +182,9 @@ Result<void> AddDatabase(Env& env, const config::DatabaseConfig& database, Store
   options.checkpoint.interval = database.checkpoint_interval;
   options.max_sync_wal_bytes =
       static_cast<std::uint64_t>(std::max<std::int64_t>(0, database.max_sync_wal_bytes));
+  options.upkeep = UpkeepOf(config);
+  // Local files are read by the merge of level 1; after that nobody needs them.
+  if (!options.upkeep.levels.empty()) options.local_retention = {};
   const FileOwner owner = OwnerOf(env, database.path);
   for (const auto& replica : database.replicas) {
     ReplicaOptions out;
@@ -293,7 +297,7 @@ Result<int> RunReplicate(const Invocation& call) {
                .shutdown_sync_interval = job.config.shutdown_sync_interval},
               log.With({{"system", "store"}}));
   for (const auto& database : job.databases) {
-    LS_TRY(AddDatabase(call.env, database, store), "cannot open store");
+    LS_TRY(AddDatabase(call.env, job.config, database, store), "cannot open store");
   }
   LogDatabases(call.env, job, log);
   return RunStore(options, job, log, supervisor, store);

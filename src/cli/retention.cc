@@ -62,20 +62,10 @@ void RegisterDuration(FlagSet& flags, std::string_view name, std::chrono::nanose
 }
 
 RetentionPolicy PolicyOf(const config::Config& config, const Options& options) {
-  const auto milliseconds = [](std::chrono::nanoseconds duration) {
-    return std::chrono::ceil<std::chrono::milliseconds>(duration);
-  };
-  const config::KeepConfig& keep = config.keep;
-  return {
-      .enabled = config.retention_enabled,
-      .l0_retention = milliseconds(options.l0_retention.value_or(config.l0_retention)),
-      .snapshot_retention =
-          milliseconds(options.snapshot_retention.value_or(config.snapshot_retention)),
-      .keep = {.hourly = static_cast<int>(keep.hourly),
-               .daily = static_cast<int>(keep.daily),
-               .weekly = static_cast<int>(keep.weekly),
-               .monthly = static_cast<int>(keep.monthly)},
-  };
+  config::Config with = config;
+  with.l0_retention = options.l0_retention.value_or(config.l0_retention);
+  with.snapshot_retention = options.snapshot_retention.value_or(config.snapshot_retention);
+  return RetentionOf(with);
 }
 
 // What a pass would make of one replica.

@@ -33,23 +33,12 @@ Result<void> CheckAvailable(const Config& config) {
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("compaction level cannot exceed {}", kMaxMergeLevel.value));
   }
-  const auto given = [&config](std::string_view key) { return config.lines.contains(key); };
-  const KeepConfig& keep = config.keep;
-  constexpr std::string_view kKeepsAll = "every captured file is kept; remove the key";
   const Feature features[] = {
       {"addr", !config.addr.empty(), ""},
       {"mcp-addr", !config.mcp_addr.empty(), ""},
       {"socket.enabled", config.socket.enabled, ""},
       {"heartbeat-url", !config.heartbeat_url.empty(), ""},
-      {"validation.interval", config.validation_interval > nanoseconds(0),
-       "use `litestream verify`"},
-      {"verify-compaction", config.verify_compaction, ""},
       {"logging.source", config.logging.source, ""},
-      {"levels", given("levels"), kKeepsAll},
-      {"snapshot.interval", given("snapshot.interval"), kKeepsAll},
-      {"snapshot.retention", given("snapshot.retention"), kKeepsAll},
-      {"l0-retention", given("l0-retention"), kKeepsAll},
-      {"retention.keep", keep.hourly + keep.daily + keep.weekly + keep.monthly > 0, kKeepsAll},
   };
   for (const Feature& feature : features) {
     if (feature.wanted) return NotAvailable(config, feature.key, feature.key, feature.hint);

@@ -121,6 +121,13 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
   }
   if (LS_TRY(StepSnapshot(ctx, now, next))) return again;
   if (full_above_) not_later(full_wanted_at_ + kFullPatience);
+  if (options_.validation_interval.count() > 0) {
+    if (next_validation_ && now.mono >= *next_validation_) uploader_.Validate();
+    if (!next_validation_ || now.mono >= *next_validation_) {
+      next_validation_ = now.mono + options_.validation_interval;
+    }
+    not_later(*next_validation_);
+  }
   if (!retention_due_) {
     // While level 1 has something coming, retention follows that.
     const Next retention = levels_.front().pending ? std::nullopt : NextRetention(now);

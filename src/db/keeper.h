@@ -31,6 +31,9 @@ struct UpkeepOptions {
   std::vector<std::chrono::milliseconds> levels;
   std::chrono::milliseconds snapshot_interval = std::chrono::hours(24);
   RetentionPolicy retention;
+  // How often what the replica holds is compared with what is known of it; 0: only by the way,
+  // while there is something to upload.
+  std::chrono::nanoseconds validation_interval{0};
   CompactionBounds bounds;
 };
 
@@ -113,6 +116,7 @@ class Keeper {
   std::set<FileId> suspects_;       // Failed once.
   std::optional<Txid> full_above_;  // A full file above this is waited for.
   MonoTime full_wanted_at_;
+  std::optional<MonoTime> next_validation_;
   bool retention_due_ = true;
   std::set<FileId> undeletable_;
   std::optional<FileId> removed_;  // To be looked at, whether it is really gone.

@@ -124,7 +124,7 @@ TEST_F(KeeperTest, IdleAsksForNothing) {
   SqliteApp app(Path());
   Create(app);
   Busy(app, minutes(10), seconds(5));
-  Run(hours(24 * 3));
+  Run(hours(24 * 5));
   EXPECT_EQ(Files(0).size(), 1U);
   const std::uint64_t calls = AllCalls();
   const std::size_t runs = scheduler_.RunFor(hours(24));

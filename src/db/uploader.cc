@@ -98,7 +98,11 @@ LocalFiles Uploader::Files() const {
 
 void Uploader::Relist() {
   holdings_.Forget();
-  relist_ = true;
+  Validate();
+}
+
+void Uploader::Validate() {
+  list_wanted_ = true;
   if (task_) task_->Wake();
 }
 
@@ -121,7 +125,7 @@ ReplicaStatus Uploader::Status() const {
 NextRun Uploader::Run(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
   const LocalFiles files = TakeWanted();
-  const bool level = position_ && *position_ >= files.range->max && !relist_;
+  const bool level = position_ && *position_ >= files.range->max && !list_wanted_;
   if (!files.range || level) return NextRun::WhenWoken();
   // The first file after a quiet time goes at once; then one pass an interval.
   const bool waits =
@@ -178,7 +182,7 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   // Capture has not moved yet. It will, and then it offers other files.
   if (rebase_requested_ && files.range->min <= *rebase_requested_) return false;
   const MonoTime now = scheduler_.clock().Monotonic();
-  if (relist_.exchange(false)) position_.reset();
+  if (list_wanted_.exchange(false)) position_.reset();
   if (position_ && now - last_listing_ >= kListingInterval) position_.reset();
   if (!position_) {
     if (!LS_TRY(FindPosition(ctx, files))) return false;
@@ -270,9 +274,11 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
       page_size_ = LS_TRY(std::move(page_size));
     }
   }
+  const auto known = holdings_.Look();
   if (!holdings_.Learn(listing, changes)) {
     return Error(ErrorCode::kUnavailable, "the replica was changed while it was listed");
   }
+  if (known) Report(known->Compare(listing));
   position_ = end;
   rebase_requested_.reset();
   {
@@ -281,6 +287,17 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
   }
   on_change_();
   return true;
+}
+
+// What is known of the replica is what its listing says; where it is not, the listing is right, and
+// whatever is missing gets healed.
+void Uploader::Report(const std::vector<CatalogueDifference>& differences) {
+  for (const CatalogueDifference& difference : differences) {
+    const FileId& id = difference.file.id;
+    log_.Warn("validation error detected", {{"level", int{id.level.value}},
+                                            {"type", std::string(ToString(difference.kind))},
+                                            {"file", FormatLtxFilename(id.txids)}});
+  }
 }
 
 Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaListing& listing,

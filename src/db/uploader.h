@@ -101,6 +101,8 @@ class Uploader {
   LocalFiles Files() const;  // What was offered last.
   // What is known of the replica is wrong: it is to be listed again.
   void Relist();
+  // It is to be compared with the replica.
+  void Validate();
   // One attempt to upload everything that is offered, in the caller's thread; the `attempt`-th of
   // the caller, from 1, for the log. Stops the task for good.
   Result<void> Drain(const Context& ctx, int attempt);
@@ -112,6 +114,7 @@ class Uploader {
   NextRun Run(const Context& ctx);
   // One pass. True: nothing is left to upload.
   Result<bool> Pass(const Context& ctx);
+  void Report(const std::vector<CatalogueDifference>& differences);
   Result<bool> FindPosition(const Context& ctx, const LocalFiles& files);
   Result<bool> IsOurs(const Context& ctx, const LocalFiles& files, const ReplicaListing& listing);
   Result<bool> IsNewestState(const Context& ctx, const LocalFiles& files,
@@ -163,7 +166,7 @@ class Uploader {
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;
 
-  std::atomic<bool> relist_{false};
+  std::atomic<bool> list_wanted_{false};
 
   mutable Mutex mu_{LockRank::kReplica};
   LocalFiles wanted_ LS_GUARDED_BY(mu_);
