@@ -94,6 +94,7 @@ class Keeper {
   Result<void> Remove(const Context& ctx, std::span<const FileId> ids);
   Result<void> CheckRemoved(const Context& ctx);
   ReplicaListing Removable() const;
+  bool WouldRemove(const ReplicaListing& listing, WallTime at) const;
   Next NextRetention(const Moment& now) const;
   void NoteFailure(const Error& error);
 

@@ -12,6 +12,8 @@ namespace {
 
 // So many files are removed with one call.
 constexpr std::size_t kMaxRemoved = 1000;
+// So much later than it could be, or a sixteenth of the time until then, may a file be removed.
+constexpr std::chrono::seconds kRetentionGrain{15};
 
 }  // namespace
 
@@ -23,26 +25,34 @@ ReplicaListing Keeper::Removable() const {
   return listing;
 }
 
+// Whether retention would remove anything at that moment.
+bool Keeper::WouldRemove(const ReplicaListing& listing, WallTime at) const {
+  const auto plan = PlanRetention(listing, options_.retention, at);
+  return plan.ok() && std::ranges::any_of(plan.value().remove, [this](const auto& verdict) {
+           return !undeletable_.contains(verdict.file.id);
+         });
+}
+
 // When retention has something to do next, if nothing changes. Retention depends on the time alone
-// then, and what it removes only grows with it, so a few looks ahead find it well enough.
+// then, and what it removes only grows with it, so that the moment can be searched for.
 Keeper::Next Keeper::NextRetention(const Moment& now) const {
   using std::chrono::hours;
   using std::chrono::minutes;
   using std::chrono::seconds;
-  static constexpr std::array<seconds, 10> kLooks = {
-      seconds(0), seconds(15), minutes(1), minutes(5), minutes(30),
-      hours(2),   hours(8),    hours(24),  hours(72),  hours(24 * 30)};
+  static constexpr std::array<seconds, 6> kLooks = {seconds(0), minutes(1), minutes(6),
+                                                    hours(2),   hours(72),  hours(24 * 60)};
   if (!options_.retention.enabled || !deletes_work_) return std::nullopt;
   const ReplicaListing listing = Removable();
-  for (const seconds look : kLooks) {
-    const auto plan = PlanRetention(listing, options_.retention, now.wall + look);
-    if (!plan.ok()) return std::nullopt;
-    const bool some = std::ranges::any_of(plan.value().remove, [this](const auto& verdict) {
-      return !undeletable_.contains(verdict.file.id);
-    });
-    if (some) return now.mono + look;
+  const auto* const found = std::ranges::find_if(
+      kLooks, [&](seconds look) { return WouldRemove(listing, now.wall + look); });
+  if (found == kLooks.end()) return std::nullopt;
+  seconds early = found == kLooks.begin() ? *found : *std::prev(found);
+  seconds late = *found;
+  while (late - early > std::max<seconds>(kRetentionGrain, late / 16)) {
+    const seconds middle = early + (late - early) / 2;
+    (WouldRemove(listing, now.wall + middle) ? late : early) = middle;
   }
-  return std::nullopt;
+  return now.mono + late;
 }
 
 Result<void> Keeper::Retain(const Context& ctx, WallTime now) {

@@ -23,6 +23,8 @@ constexpr std::int64_t kSliceNs = 5'000'000'000;
 // Of all processes together, when nobody wants anything: a test of the WAL now and then, scrubbing.
 constexpr std::uint64_t kMostIdleEvents = 20'000;
 constexpr std::uint64_t kMostLateRequests = 60;
+// The newest one stays; a few others may belong to it.
+constexpr std::size_t kMostLevel0Files = 3;
 
 void CheckCaughtUp(World& world, Model& model, Checker& checker) {
   if (world.failed() || model.newest() == 0) return;
@@ -46,6 +48,16 @@ void CheckWalIsSmall(World& world, Town& town, const Plan& plan) {
   world.Fail(fmt::format("{} frames were never checkpointed", left));
 }
 
+// What level 0 holds is merged, and then removed.
+void CheckLevel0IsSmall(World& world, const Plan& plan, Town::Site& site) {
+  const bool all_works = plan.upkeep.retention.enabled && !plan.store_faults.lies_about_delete &&
+                         !plan.clock_jumps && !plan.HistoryIsCut();
+  if (world.failed() || plan.upkeep.levels.empty() || !all_works) return;
+  const auto files = site.store.Look()->List(Context::Background(), kLevel0, {});
+  if (!files.ok() || files.value().size() <= kMostLevel0Files) return;
+  world.Fail(fmt::format("{} files are left in level 0", files.value().size()));
+}
+
 // The end of all trouble, and of all work: everything catches up, and then nothing happens.
 void CheckTheEnd(World& world, Town& town, const Plan& plan, std::uint64_t seed) {
   town.Calm();
@@ -64,6 +76,7 @@ void CheckTheEnd(World& world, Town& town, const Plan& plan, std::uint64_t seed)
   const std::uint64_t events = world.trace().count();
   world.Run(world.now_ns() + kSilenceNs);
   if (world.failed()) return;
+  for (const auto& site : town.sites()) CheckLevel0IsSmall(world, plan, *site);
   const std::uint64_t calls = world.trace().count() - events;
   std::uint64_t before = std::exchange(requests, 0);
   for (const auto& site : town.sites()) requests += site->store.requests();
