@@ -37,7 +37,6 @@ class EveryCallTest : public DbFixture {
       return AtCall() ? StorageFault::kFailBefore : StorageFault::kNone;
     });
   }
-  ~EveryCallTest() override { Stop(); }
 
   // True: this call fails. (Nothing is counted while nothing is armed: restores have threads.)
   bool AtCall() {

@@ -706,13 +706,15 @@ TEST_F(UploaderTest, CloseInTheMiddleOfARebase) {
   Create(app);
   Write(app, 2);
   Sync();
+  Write(app, 1);
+  EXPECT_EQ(Sync(), Txid{2});
   Stop();
   std::filesystem::remove_all(Meta());
   Write(app, 1);  // Else its first file may be the same as before, if it is fast enough.
   testing::FaultEnv files(Env::Real());
   bool fails = true;
   files.SetHook([&fails](const char*, const std::filesystem::path& path) -> Result<void> {
-    const bool above = path.filename().string().starts_with("0000000000000002-");
+    const bool above = path.filename().string().starts_with("0000000000000003-");
     if (fails && above) return Error(ErrorCode::kIo, "planted");
     return {};
   });

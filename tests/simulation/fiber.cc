@@ -11,6 +11,8 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#elif defined(LITESTREAM_TSAN)
+#include <sanitizer/tsan_interface.h>
 #endif
 
 namespace litestream::sim {
@@ -55,7 +57,7 @@ struct PooledStacks {
   void deallocate(context::stack_context& stack) { Stacks().deallocate(stack); }
 };
 
-// The address sanitizer has to be told that the stack changes.
+// The sanitizers have to be told that the stack changes.
 #if defined(__SANITIZE_ADDRESS__)
 void BeforeSwitch(void** save, const void* bottom, std::size_t size) {
   __sanitizer_start_switch_fiber(save, bottom, size);
@@ -66,6 +68,41 @@ void AfterSwitch(void* saved, const void** bottom, std::size_t* size) {
 #else
 void BeforeSwitch(void** /*save*/, const void* /*bottom*/, std::size_t /*size*/) {}
 void AfterSwitch(void* /*saved*/, const void** /*bottom*/, std::size_t* /*size*/) {}
+#endif
+
+// What the thread sanitizer knows of a stack. That of a call that has ended is as new.
+#if defined(LITESTREAM_TSAN)
+using TsanFiber = void*;
+std::vector<TsanFiber>& FreeTsanFibers() {
+  static std::vector<TsanFiber> free;
+  return free;
+}
+TsanFiber NewTsanFiber() {
+  auto& free = FreeTsanFibers();
+  if (free.empty()) return __tsan_create_fiber(0);
+  TsanFiber fiber = free.back();
+  free.pop_back();
+  return fiber;
+}
+void FreeTsanFiber(TsanFiber fiber) {
+  FreeTsanFibers().push_back(fiber);
+}
+TsanFiber CurrentTsanFiber() {
+  return __tsan_get_current_fiber();
+}
+void SwitchToTsanFiber(TsanFiber fiber) {
+  __tsan_switch_to_fiber(fiber, 0);
+}
+#else
+struct TsanFiber {};
+TsanFiber NewTsanFiber() {
+  return {};
+}
+void FreeTsanFiber(TsanFiber /*fiber*/) {}
+TsanFiber CurrentTsanFiber() {
+  return {};
+}
+void SwitchToTsanFiber(TsanFiber /*fiber*/) {}
 #endif
 
 }  // namespace
@@ -79,6 +116,8 @@ struct Fiber::State {
   void* fake_stack = nullptr;
   const void* outside_bottom = nullptr;
   std::size_t outside_size = 0;
+  TsanFiber tsan_inside = NewTsanFiber();
+  TsanFiber tsan_outside = {};
 };
 
 namespace {
@@ -100,12 +139,14 @@ Fiber::Fiber(std::function<void()> body) : state_(std::make_unique<State>()) {
                                s->body = nullptr;
                                s->done = true;
                                BeforeSwitch(nullptr, s->outside_bottom, s->outside_size);
+                               SwitchToTsanFiber(s->tsan_outside);
                                return std::move(s->outside);
                              });
 }
 
 Fiber::~Fiber() {
   assert(state_->done);
+  FreeTsanFiber(state_->tsan_inside);
 }
 
 bool Fiber::done() const {
@@ -117,6 +158,8 @@ void Fiber::Resume() {
   State& s = *state_;
   void* fake_stack = nullptr;
   BeforeSwitch(&fake_stack, static_cast<char*>(s.stack.sp) - s.stack.size, s.stack.size);
+  s.tsan_outside = CurrentTsanFiber();
+  SwitchToTsanFiber(s.tsan_inside);
   s.inside = std::move(s.inside).resume();
   AfterSwitch(fake_stack, nullptr, nullptr);
   running = before;
@@ -125,6 +168,7 @@ void Fiber::Resume() {
 void Fiber::Suspend() {
   State& s = *running->state_;
   BeforeSwitch(&s.fake_stack, s.outside_bottom, s.outside_size);
+  SwitchToTsanFiber(s.tsan_outside);
   s.outside = std::move(s.outside).resume();
   AfterSwitch(s.fake_stack, &s.outside_bottom, &s.outside_size);
 }

@@ -25,6 +25,9 @@ namespace litestream {
 // replica in memory. Time stands still unless a test moves it; nothing sleeps.
 class DbFixture : public ::testing::Test {
  protected:
+  // While what a test's own fixture has, such as the engine's Env, is still there.
+  void TearDown() override { Stop(); }
+
   std::filesystem::path Path() const { return dir_.path() / "db"; }
   std::filesystem::path Wal() const { return Path().string() + "-wal"; }
   std::filesystem::path Meta() const { return DefaultMetaPath(Path()); }

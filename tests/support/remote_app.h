@@ -5,10 +5,12 @@
 
 #include <sys/types.h>
 
+#include "tests/support/remote_app_message.h"
+
 namespace litestream {
 
-// An application in a process of its own, with its own locks, that does what it is told. Made by
-// fork, so before this process opens any database.
+// An application in a process of its own, with its own locks: the program in remote_app_main.cc,
+// which does what it is told.
 class RemoteApp {
  public:
   explicit RemoteApp(const std::filesystem::path& database);
@@ -39,7 +41,7 @@ class RemoteApp {
   static constexpr int kDied = -1;
 
  private:
-  std::string Ask(char command, const std::string& text);
+  std::string Ask(remote_app::Question question, const std::string& text);
 
   pid_t pid_ = -1;
   int to_child_ = -1;
