@@ -121,6 +121,8 @@ Plan DrawPlan(std::uint64_t seed) {
   // What came later is drawn last, so that it changes nothing else.
   plan.grow_by_hand = dice.OneIn(8);
   plan.backups = dice.OneIn(8);
+  (void)dice.OneIn(6);
+  plan.outages = true;
   return plan;
 }
 
