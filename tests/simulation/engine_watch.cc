@@ -56,8 +56,8 @@ Logger EngineWatch::MakeLogger(Process& process, LogLevel level) {
 }
 
 EngineWatch::Causes EngineWatch::Now(const Process& process) {
-  constexpr std::array<std::string_view, 5> kKinds = {"io error", "write error", "no space",
-                                                      "sync error", "open error"};
+  constexpr std::array<std::string_view, 6> kKinds = {"io error",   "write error", "no space",
+                                                      "sync error", "open error",  "outage"};
   const auto& all = world_.faults();
   for (; faults_seen_ < all.size(); ++faults_seen_) {
     const Fault& fault = all[faults_seen_];

@@ -172,6 +172,13 @@ MUTANTS = [
      "src/db/uploader.cc",
      ".size_bytes = body.size_bytes, .if_absent = true};\n",
      ".size_bytes = body.size_bytes, .if_absent = !M};\n"),
+    ("nothing-listed", "a replica counts as empty until something was written to it",
+     "src/db/uploader.cc",
+     "  const ReplicaListing listing = LS_TRY(ListReplica(ctx, *options_.client, false));\n"
+     "  const Txid newest",
+     "  const ReplicaListing listing =\n"
+     "      M ? ReplicaListing() : LS_TRY(ListReplica(ctx, *options_.client, false));\n"
+     "  const Txid newest"),
     ("anything-is-ours", "a replica that another history wrote to is continued",
      "src/db/uploader.cc",
      "  const Txid newest = listing.newest();\n  if (newest > files.range->max) return false;\n",
@@ -240,6 +247,12 @@ MUTANTS = [
      "    case Outcome::kReadDatabase:\n      if (!M) level.idle_at = work_end;\n"),
 ]
 
+# Where one guard stands behind another: both are off.
+PAIRS = [
+    ("lost-hold-ignored+restart-always-allowed", "a hold is lost, and a restart is not minded"),
+    ("nothing-listed+overwrites", "the replica is not listed, and what is there is overwritten"),
+]
+
 # What some of them need besides.
 HELPERS = [
     ("src/db/wal_segment.cc",
@@ -302,7 +315,8 @@ def main():
         to = output / file
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text('#include "tests/simulation/mutant.h"\n' + text)
-    names = "".join(f'{{"{name}", "{what}"}},\n' for name, what, *_ in MUTANTS if what)
+    named = [(name, what) for name, what, *_ in MUTANTS if what] + PAIRS
+    names = "".join(f'{{"{name}", "{what}"}},\n' for name, what in named)
     (output / "mutants.inc").write_text(names)
 
 

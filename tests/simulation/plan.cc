@@ -137,6 +137,7 @@ Plan DrawPlan(std::uint64_t seed) {
   // What came later is drawn last, so that it changes nothing else.
   plan.grow_by_hand = dice.OneIn(8);
   plan.backups = dice.OneIn(8);
+  plan.outages = dice.OneIn(6);
   DrawUpkeep(plan.upkeep, dice);
   return plan;
 }

@@ -62,6 +62,7 @@ struct Plan {
   bool restore_over = false;
   bool take_turns = false;    // Replicator and applications.
   bool grow_by_hand = false;  // Commits that SQLite itself would not make.
+  bool outages = false;       // The disk is gone for a while.
   bool backups = false;       // Copies of the files, and their way back.
   FaultRates application_faults;
   FaultRates replicator_faults;

@@ -9,6 +9,7 @@ namespace {
 
 // Not zero, so that code may go back from it.
 constexpr MonoTime kMonoStart{std::chrono::hours(24)};
+constexpr std::uint64_t kAlways = 1'000'000;
 
 }  // namespace
 
@@ -140,6 +141,14 @@ std::optional<EnvFault> Process::Enter(std::string_view what, std::string_view t
   }
   if (cost == Cost::kSync && happens(rates_.sync_error, "sync error")) return EnvFault{};
   if (cost == Cost::kOpen && happens(rates_.open_error, "open error")) return EnvFault{};
+  if (calls_ >= outage_at_) {
+    outage_at_ = UINT64_MAX;
+    outage_until_ns_ = world_.now_ns() + outage_ns_;
+  }
+  // A sync that fails loses what others have written, and does not tell them; that is another
+  // fault.
+  const bool outage = world_.now_ns() < outage_until_ns_ && cost != Cost::kSync;
+  if (outage && happens(kAlways, "outage")) return EnvFault{};
   if ((cost == Cost::kRead || cost == Cost::kOther) && happens(rates_.io_error, "io error")) {
     return EnvFault{};
   }

@@ -76,6 +76,11 @@ class Process {
   void FailPowerInSync(std::string name_end, std::uint64_t seed) {
     power_in_sync_ = {std::move(name_end), seed};
   }
+  // From the n-th call on the disk is gone for so long.
+  void LoseDiskInCall(std::uint64_t n, Nanos duration) {
+    outage_at_ = calls_ + n;
+    outage_ns_ = duration.count();
+  }
   bool DiesInNextCall() const { return calls_ + 1 == crash_at_; }
   // How long it was kept from running by injected stalls, all in all.
   std::int64_t stalled_ns() const { return stalled_ns_; }
@@ -110,6 +115,9 @@ class Process {
   std::uint64_t crash_at_ = UINT64_MAX;
   bool crash_in_sync_ = false;
   std::optional<std::pair<std::string, std::uint64_t>> power_in_sync_;
+  std::uint64_t outage_at_ = UINT64_MAX;
+  std::int64_t outage_ns_ = 0;
+  std::int64_t outage_until_ns_ = 0;
   std::int64_t stalled_ns_ = 0;
   std::uint64_t injected_ = 0;
   mutable std::int64_t dead_ns_ = 0;  // What its clock has run ahead since it died.

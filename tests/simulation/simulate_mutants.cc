@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -29,7 +30,7 @@ int main(int argc, char** argv) {
   litestream::sim::ManyOptions options;
   options.stop_at_failure = true;
   options.last_seed = 200;
-  std::string only;
+  std::set<std::string_view> only;
   for (int i = 1; i < argc; ++i) {
     const std::string_view arg = argv[i];
     if (arg == "--seeds" && i + 1 < argc) {
@@ -37,12 +38,12 @@ int main(int argc, char** argv) {
     } else if (arg == "--minutes" && i + 1 < argc) {
       options.run.busy = std::chrono::minutes(std::atoi(argv[++i]));
     } else {
-      only += std::string(arg) + " ";
+      only.insert(arg);
     }
   }
   int missed = 0;
   for (const auto& mutant : kMutants) {
-    if (!only.empty() && only.find(std::string(mutant.name) + " ") == std::string::npos) continue;
+    if (!only.empty() && !only.contains(mutant.name)) continue;
     litestream::sim::active_mutant = mutant.name;
     const auto sum = RunMany(options);
     const bool found = !sum.failures.empty();

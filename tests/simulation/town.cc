@@ -147,6 +147,7 @@ std::vector<std::pair<std::string, Town::Trouble>> Town::Troubles() const {
   add(plan_.restore_over, "restore over", &Town::RestoreOver);
   add(plan_.take_turns, "take turns", &Town::TakeTurns, 3);
   add(plan_.grow_by_hand, "grow by hand", &Town::GrowByHand);
+  add(plan_.outages, "lose disk", &Town::LoseDisk, 6);
   add(plan_.backups, "backups", &Town::UseBackups, 2);
   add(plan_.backups, "try something", &Town::TrySomething);
   return all;
@@ -202,6 +203,14 @@ void Town::PowerFailure() {
 void Town::FillDisk() {
   world_.FillDiskUntil(world_.now_ns() +
                        static_cast<std::int64_t>(dice_.Below(60)) * 1'000'000'000);
+}
+
+void Town::LoseDisk() {
+  for (auto& role : roles_) {
+    Process* const process = ProcessOf(*role);
+    if (process == nullptr || role->is_application || role->name == "restorer") continue;
+    process->LoseDiskInCall(1 + dice_.Below(500), milliseconds(dice_.Below(5'000)));
+  }
 }
 
 void Town::JumpClock() {

@@ -72,6 +72,7 @@ class Town {
   void CrashApplication();
   void PowerFailure();
   void FillDisk();
+  void LoseDisk();
   void JumpClock();
   void BreakStore();
   void WipeStore();
