@@ -12,6 +12,7 @@
 #include "format/names.h"
 #include "format/page_sum.h"
 #include "replica/restore.h"
+#include "replica/restore_points.h"
 
 namespace litestream::sim {
 namespace {
@@ -89,9 +90,15 @@ void Checker::AfterDelete(std::span<const FileId> ids) {
   if (!after.ok() || world_.failed()) return;
   const WallTime window = world_.wall() - upkeep_.retention.snapshot_retention;
   // The points of levels that are never thinned out within the window.
+  std::set<Txid> points;
+  for (const RestorePoint& point : FindRestorePoints(before_delete_).points) {
+    points.insert(point.txid);
+  }
   std::set<Txid> grain;
   for (std::uint8_t n = 1; n < kLevelCount; ++n) {
-    for (const FileInfo& file : before_delete_.levels[n]) grain.insert(file.id.txids.max);
+    for (const FileInfo& file : before_delete_.levels[n]) {
+      if (points.contains(file.id.txids.max)) grain.insert(file.id.txids.max);
+    }
   }
   for (const auto& level : before_delete_.levels) {
     for (const FileInfo& file : level) {
