@@ -96,8 +96,15 @@ void Checker::AfterDelete(std::span<const FileId> ids) {
   }
   std::set<Txid> grain;
   for (std::uint8_t n = 1; n < kLevelCount; ++n) {
-    for (const FileInfo& file : before_delete_.levels[n]) {
-      if (points.contains(file.id.txids.max)) grain.insert(file.id.txids.max);
+    const auto& level = before_delete_.levels[n];
+    for (const FileInfo& file : level) {
+      // One that a process had on its way when it died may lie within one of the next process.
+      const TxidRange& txids = file.id.txids;
+      const bool within =
+          n < kSnapshotLevel.value && std::ranges::any_of(level, [&](const auto& f) {
+            return f.id != file.id && f.id.txids.min <= txids.min && f.id.txids.max >= txids.max;
+          });
+      if (!within && points.contains(txids.max)) grain.insert(txids.max);
     }
   }
   for (const auto& level : before_delete_.levels) {
