@@ -215,8 +215,7 @@ Result<void> MemoryClient::Delete(const Context& ctx, std::span<const FileId> id
   }
   for (const FileId& id : ids) {
     LS_TRY(ctx.Check());
-    const StorageFault fault =
-        ask && *ask ? (*ask)(StorageCall::kDelete, id) : StorageFault::kNone;
+    const StorageFault fault = ask && *ask ? (*ask)(StorageCall::kDelete, id) : StorageFault::kNone;
     if (fault == StorageFault::kIgnored) continue;
     const bool lose_answer = LS_TRY(State::Apply(fault), "delete {}", Name(id));
     {
