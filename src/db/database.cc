@@ -44,7 +44,7 @@ Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& option
   status_.path = options_.path;
   for (const ReplicaOptions& replica : options_.replicas) {
     const Logger log_of_replica = log_.With({{"replica", std::string(replica.client->type())}});
-    UploaderHost& host = *this;
+    ReplicaHost& host = *this;
     holdings_.push_back(std::make_unique<Holdings>());
     Holdings& holdings = *holdings_.back();
     uploaders_.push_back(
@@ -223,6 +223,9 @@ Result<void> Database::FirstCapture(const Context& ctx) {
   ++attach_count_;
   last_full_ = {};
   rebased_above_ = {};
+  // Before the first file of this chain is there, so that nobody takes it for one of the last.
+  offered_ = {};
+  for (auto& uploader : uploaders_) uploader->Offer({.chain = attach_count_});
   const WalView view = attachment_->held();
   const Decision decision = LS_TRY(capture_->Examine(*attachment_, view));
   switch (decision.continuation) {

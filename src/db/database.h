@@ -79,7 +79,7 @@ struct DatabaseStatus {
 // the ones that were opened, or the hold broke. Every way back in goes through Capture::Examine.
 //
 // Threads: Start, Sync, Drain, Release by the owner; Status by anybody.
-class Database : private UploaderHost {
+class Database : private ReplicaHost {
  public:
   Database(Env& env, Scheduler& scheduler, const DatabaseOptions& options, const Logger& log);
   ~Database() override;
@@ -146,7 +146,7 @@ class Database : private UploaderHost {
   void SetState(DatabaseState state);
   MonoTime Now() const { return scheduler_.clock().Monotonic(); }
 
-  // UploaderHost, called from upload threads.
+  // ReplicaHost, called from upload and upkeep threads.
   std::filesystem::path LocalPath(Txid txid) const override;
   void RequestRebase(Txid txid) override;
   void RequestFull() override;

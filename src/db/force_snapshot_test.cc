@@ -182,8 +182,7 @@ TEST_F(ForceSnapshotTest, FailureReplacesNothing) {
 TEST_F(ForceSnapshotTest, EveryReplicaGetsOne) {
   MemoryStore second;
   DatabaseOptions options = Options();
-  ReplicaOptions other;
-  other.client = MakeMemoryClient(second);
+  const ReplicaOptions other = ReplicaIn(second);
   options.replicas.push_back(other);
   engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
   SqliteApp app(Path());

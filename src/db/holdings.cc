@@ -1,5 +1,7 @@
 #include "db/holdings.h"
 
+#include <utility>
+
 namespace litestream {
 
 std::optional<Catalogue> Holdings::Look() const {
@@ -12,16 +14,16 @@ std::uint64_t Holdings::changes() const {
   return changes_;
 }
 
-bool Holdings::Learn(const ReplicaListing& listing, std::uint64_t changes) {
-  Catalogue learnt = Catalogue::FromListing(listing);
+bool Holdings::Learn(Catalogue listed, std::uint64_t changes) {
   MutexLock lock(mu_);
   if (changes != changes_) return false;
-  catalogue_ = std::move(learnt);
+  catalogue_ = std::move(listed);
   return true;
 }
 
 void Holdings::Forget() {
   MutexLock lock(mu_);
+  ++changes_;
   catalogue_.reset();
 }
 

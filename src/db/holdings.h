@@ -6,7 +6,6 @@
 #include "base/sync.h"
 #include "litestream/replica_client.h"
 #include "replica/catalogue.h"
-#include "replica/plan.h"
 
 namespace litestream {
 
@@ -22,9 +21,9 @@ class Holdings {
 
   // Asked before a listing is begun.
   std::uint64_t changes() const;
-  // What a listing says. False: the replica was changed since `changes`, and the listing may have
-  // been begun before or after that. List again.
-  bool Learn(const ReplicaListing& listing, std::uint64_t changes);
+  // What a listing says. False: the replica was changed, or forgotten, since `changes`, and the
+  // listing may have been begun before or after that. List again.
+  bool Learn(Catalogue listed, std::uint64_t changes);
   void Forget();
 
   // Of a write that is done, of one that failed so that it may be done all the same, and of a

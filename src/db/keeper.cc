@@ -1,7 +1,6 @@
 #include "db/keeper.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "base/try.h"
@@ -21,7 +20,7 @@ constexpr std::chrono::minutes kFullPatience{15};
 
 }  // namespace
 
-Keeper::Keeper(Env& env, Scheduler& scheduler, UploaderHost& host, Uploader& uploader,
+Keeper::Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uploader,
                ReplicaClient& client, Holdings& holdings, const UpkeepOptions& options, Logger log)
     : env_(env),
       scheduler_(scheduler),
@@ -37,7 +36,8 @@ Keeper::Keeper(Env& env, Scheduler& scheduler, UploaderHost& host, Uploader& upl
                   .bounds = options.bounds}),
       snapshots_{.level = kSnapshotLevel,
                  .turns = {kSnapshotLevel, std::max(options.snapshot_interval, milliseconds(1)),
-                           client.Describe()}} {
+                           client.Describe()}},
+      backoff_(kFirstBackoff, kMaxBackoff) {
   for (std::size_t i = 0; i < options.levels.size(); ++i) {
     const Level level{static_cast<std::uint8_t>(i + 1)};
     levels_.push_back(
@@ -70,6 +70,8 @@ NextRun Keeper::Run(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
   if (now < not_before_) return NextRun::At(not_before_);
   const std::uint64_t changes = holdings_.changes();
+  // Before the holdings: those of another chain are forgotten when its files are offered.
+  chain_ = uploader_.Files().chain;
   auto holdings = holdings_.Look();
   if (!holdings) {
     idle_ = true;
@@ -87,6 +89,7 @@ NextRun Keeper::Run(const Context& ctx) {
   }
   if (failures_ > 0) log_.Info("upkeep recovered", {{"previous_errors", failures_}});
   failures_ = 0;
+  backoff_.Reset();
   {
     MutexLock lock(mu_);
     status_.error.clear();
@@ -281,6 +284,7 @@ Result<void> Keeper::Finish(const CompactionStep& step, Turns& level, Txid work_
 
 void Keeper::OnWritten(const FileInfo& file, const Moment& now) {
   const bool snapshot = file.id.level == kSnapshotLevel;
+  suspects_.clear();
   if (snapshot) {
     log_.Info("snapshot complete",
               {{"txid", FormatTxid(file.id.txids.max)}, {"size", file.size_bytes}});
@@ -341,8 +345,10 @@ void Keeper::WantFull(Txid above) {
   if (uploader_.Files().last_full <= *full_above_) host_.RequestFull();
 }
 
-// Only what is proven to be of the replica's history: the holdings are known.
+// Only what is proven to be of the replica's history: the holdings were known when the step began,
+// and the files are of that chain. (What takes their place later does not pass the merge's checks.)
 std::optional<MergeInput> Keeper::Local(Txid txid) {
+  if (uploader_.Files().chain != chain_) return std::nullopt;
   const TxidRange range{txid, txid};
   for (const FileId& bad : bad_local_) {
     if (bad.txids.min <= txid && txid <= bad.txids.max) return std::nullopt;
@@ -354,19 +360,17 @@ std::optional<MergeInput> Keeper::Local(Txid txid) {
 
 void Keeper::NoteFailure(const Error& error) {
   ++failures_;
-  backoff_ = failures_ == 1 ? std::chrono::nanoseconds(kFirstBackoff)
-                            : std::min<std::chrono::nanoseconds>(backoff_ * 2, kMaxBackoff);
   const MonoTime now = scheduler_.clock().Monotonic();
-  not_before_ = now + backoff_;
+  const std::chrono::nanoseconds pause = backoff_.Next();
+  not_before_ = now + pause;
   {
     MutexLock lock(mu_);
     status_.error = error.message();
   }
   if (failures_ > 1 && now - last_logged_failure_ < kLogInterval) return;
   last_logged_failure_ = now;
-  log_.Error(
-      "compaction failed",
-      {{"error", error.message()}, {"consecutive_errors", failures_}, {"backoff", backoff_}});
+  log_.Error("compaction failed",
+             {{"error", error.message()}, {"consecutive_errors", failures_}, {"backoff", pause}});
 }
 
 }  // namespace litestream

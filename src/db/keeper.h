@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/backoff.h"
 #include "base/env.h"
 #include "base/log.h"
 #include "base/scheduler.h"
@@ -51,7 +52,7 @@ struct UpkeepOptions {
 class Keeper {
  public:
   // Borrows everything. `client` may be shared.
-  Keeper(Env& env, Scheduler& scheduler, UploaderHost& host, Uploader& uploader,
+  Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uploader,
          ReplicaClient& client, Holdings& holdings, const UpkeepOptions& options, Logger log);
   ~Keeper();
 
@@ -100,7 +101,7 @@ class Keeper {
 
   Env& env_;
   Scheduler& scheduler_;
-  UploaderHost& host_;
+  ReplicaHost& host_;
   Uploader& uploader_;
   ReplicaClient& client_;
   Holdings& holdings_;
@@ -114,7 +115,7 @@ class Keeper {
   Turns snapshots_;
   std::map<FileId, FileInfo> bad_;  // Nothing can be made of these.
   std::set<FileId> bad_local_;      // The same of the local files that stand for them.
-  std::set<FileId> suspects_;       // Failed once.
+  std::set<FileId> suspects_;       // Failed once since something was written.
   std::optional<Txid> full_above_;  // A full file above this is waited for.
   MonoTime full_wanted_at_;
   std::optional<MonoTime> next_validation_;
@@ -123,8 +124,9 @@ class Keeper {
   std::optional<FileId> removed_;  // To be looked at, whether it is really gone.
   bool removed_checked_ = false;
   bool deletes_work_ = true;
+  std::uint64_t chain_ = 0;  // Of the local files when the step began.
   int failures_ = 0;
-  std::chrono::nanoseconds backoff_{0};
+  Backoff backoff_;
   MonoTime not_before_;
   MonoTime last_logged_failure_;
 

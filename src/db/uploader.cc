@@ -27,21 +27,6 @@ constexpr std::chrono::seconds kLogInterval{30};
 constexpr std::chrono::hours kListingInterval{6};
 constexpr std::size_t kCompareReadBytes = std::size_t{256} << 10;
 
-// End of the run 1..n that the files of all levels cover without a hole.
-Txid ContiguousEnd(const ReplicaListing& listing) {
-  std::vector<TxidRange> ranges;
-  for (const auto& level : listing.levels) {
-    for (const FileInfo& file : level) ranges.push_back(file.id.txids);
-  }
-  std::ranges::sort(ranges);
-  Txid end;
-  for (const TxidRange& range : ranges) {
-    if (range.min > end.Next()) break;
-    end = std::max(end, range.max);
-  }
-  return end;
-}
-
 // A local file that is gone or damaged.
 bool IsUnusable(const Error& error) {
   return error.Is(ErrorCode::kNotFound) || error.Is(ErrorCode::kCorruption);
@@ -64,7 +49,7 @@ Result<LtxHeader> RemoteHeader(const Context& ctx, ReplicaClient& client, const 
 
 }  // namespace
 
-Uploader::Uploader(Env& env, Scheduler& scheduler, UploaderHost& host, Holdings& holdings,
+Uploader::Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Holdings& holdings,
                    const ReplicaOptions& options, Logger log)
     : env_(env),
       scheduler_(scheduler),
@@ -84,10 +69,15 @@ void Uploader::Start() {
 }
 
 void Uploader::Offer(const LocalFiles& files) {
+  bool other_chain = false;
   {
     MutexLock lock(mu_);
+    other_chain = files.chain != wanted_.chain;
     wanted_ = files;
   }
+  // At once: what is known is known of the files of the other chain, and they may have the same
+  // names.
+  if (other_chain) holdings_.Forget();
   if (task_) task_->Wake();
 }
 
@@ -125,8 +115,8 @@ ReplicaStatus Uploader::Status() const {
 NextRun Uploader::Run(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
   const LocalFiles files = TakeWanted();
-  const bool level = position_ && *position_ >= files.range->max && !list_wanted_;
-  if (!files.range || level) return NextRun::WhenWoken();
+  if (!files.range) return NextRun::WhenWoken();
+  if (position_ && *position_ >= files.range->max && !list_wanted_) return NextRun::WhenWoken();
   // The first file after a quiet time goes at once; then one pass an interval.
   const bool waits =
       failures_ > 0 && !(full_wanted_above_ && files.last_full > *full_wanted_above_);
@@ -225,7 +215,8 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   return true;
 }
 
-// Lists the replica. False: what is there is not ours, capture has to move first.
+// Lists the replica. False: what is there is not ours, and capture has to move first; or it was
+// changed meanwhile.
 Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files) {
   const std::uint64_t changes = holdings_.changes();
   const ReplicaListing listing = LS_TRY(ListReplica(ctx, *options_.client, false));
@@ -256,7 +247,8 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
     host_.RequestRebase(newest);
     return false;
   }
-  const Txid end = ContiguousEnd(listing);
+  Catalogue listed = Catalogue::FromListing(listing);
+  const Txid end = listed.ContiguousEnd();
   if (end < newest) {
     log_.Warn("replica has a gap, filling it",
               {{"after", FormatTxid(end)}, {"newest", FormatTxid(newest)}});
@@ -275,8 +267,10 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
     }
   }
   const auto known = holdings_.Look();
-  if (!holdings_.Learn(listing, changes)) {
-    return Error(ErrorCode::kUnavailable, "the replica was changed while it was listed");
+  if (!holdings_.Learn(std::move(listed), changes)) {
+    // Somebody knows better than this listing, which was under way: another one.
+    Validate();
+    return false;
   }
   if (known) Report(known->Compare(listing));
   position_ = end;

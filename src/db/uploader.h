@@ -59,10 +59,11 @@ struct ReplicaStatus {
   UpkeepStatus upkeep;
 };
 
-// What an uploader asks of the database's owner. Called without locks, from the uploader's thread.
-class UploaderHost {
+// What an uploader and a keeper ask of the database's owner. Called without locks, from their
+// threads.
+class ReplicaHost {
  public:
-  virtual ~UploaderHost() = default;
+  virtual ~ReplicaHost() = default;
   virtual std::filesystem::path LocalPath(Txid txid) const = 0;
   // The replica goes on to `txid`, and what it holds there is not ours: capture has to go on above
   // it, with a full file.
@@ -89,7 +90,7 @@ class UploaderHost {
 // 5. No lock is held while the replica is talked to (D21).
 class Uploader {
  public:
-  Uploader(Env& env, Scheduler& scheduler, UploaderHost& host, Holdings& holdings,
+  Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Holdings& holdings,
            const ReplicaOptions& options, Logger log);
   ~Uploader();
 
@@ -143,7 +144,7 @@ class Uploader {
 
   Env& env_;
   Scheduler& scheduler_;
-  UploaderHost& host_;
+  ReplicaHost& host_;
   Holdings& holdings_;
   ReplicaOptions options_;
   Logger log_;

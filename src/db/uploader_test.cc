@@ -272,8 +272,7 @@ TEST_F(UploaderTest, MergedFileOfSomebodyElse) {
 TEST_F(UploaderTest, ReplicasMergeOnTheirOwn) {
   MemoryStore second;
   DatabaseOptions options = Options();
-  ReplicaOptions other;
-  other.client = MakeMemoryClient(second);
+  const ReplicaOptions other = ReplicaIn(second);
   options.replicas.push_back(other);
   engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
   SqliteApp app(Path());
@@ -629,8 +628,7 @@ TEST_F(UploaderTest, TwoDatabasesOfOneReplicaDoNotTakeTurns) {
 TEST_F(UploaderTest, ReplicasAreIndependent) {
   MemoryStore second;
   DatabaseOptions options = Options();
-  ReplicaOptions dead;
-  dead.client = MakeMemoryClient(second);
+  const ReplicaOptions dead = ReplicaIn(second);
   second.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
   options.replicas.insert(options.replicas.begin(), dead);
   engine_ = std::make_unique<Database>(Env::Real(), scheduler_, options, log_);
@@ -736,8 +734,7 @@ TEST_F(UploaderTest, TwoReplicasAreAhead) {
     app.Exec("DROP TABLE IF EXISTS t");
     Create(app);
     MemoryStore second;
-    ReplicaOptions other;
-    other.client = MakeMemoryClient(second);
+    const ReplicaOptions other = ReplicaIn(second);
     const auto make_engine = [&] {
       DatabaseOptions options = Options();
       options.replicas.insert(options.replicas.begin() + (first_is_further ? 0 : 1), other);
@@ -876,8 +873,7 @@ TEST_F(UploaderTest, CloseTriesAllReplicasBeforeItTriesAgain) {
   MemoryStore dead;
   dead.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
   DatabaseOptions options = Options();
-  ReplicaOptions replica;
-  replica.client = MakeMemoryClient(dead);
+  const ReplicaOptions replica = ReplicaIn(dead);
   options.replicas.insert(options.replicas.begin(), replica);
   Database database(*env_, scheduler_, options, log_);
   database.Start();

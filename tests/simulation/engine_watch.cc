@@ -127,7 +127,7 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
   } else if (message.starts_with("the database holds pages that were never captured")) {
     // Whoever writes past SQLite has stopped us before: it shows when we open the database. But a
     // sync that failed has lost pages, and that shows when the power fails.
-    if (now.power == 0 || !SyncFailed()) Unexplained(message, "");
+    if (now.power == 0 || !SyncFailed(/*of_replicators=*/false)) Unexplained(message, "");
   } else if (message.starts_with("a file of the replica is of no use") ||
              message.starts_with("transactions are missing on the replica")) {
     const bool cut = std::ranges::any_of(
@@ -151,10 +151,11 @@ void EngineWatch::OnCaptured(std::string_view text, const Causes& now) {
   captured_wal_ = model_.PresentWal();
 }
 
-// Somebody's sync was made to fail, and what it was to make durable never will be.
-bool EngineWatch::SyncFailed() const {
-  return std::ranges::any_of(world_.faults(),
-                             [](const Fault& fault) { return fault.what == "sync error"; });
+// A sync was made to fail, and what it was to make durable never will be.
+bool EngineWatch::SyncFailed(bool of_replicators) const {
+  return std::ranges::any_of(world_.faults(), [&](const Fault& fault) {
+    return fault.what == "sync error" && (!of_replicators || IsReplicator(fault.who));
+  });
 }
 
 void EngineWatch::OnPowerFailure() {
@@ -163,7 +164,7 @@ void EngineWatch::OnPowerFailure() {
   if (!txid.ok()) return;
   const auto name = FormatLtxFilename({txid.value(), txid.value()});
   const auto file = world_.disk().Stat(DefaultMetaPath(path_) / "ltx" / "0" / name);
-  if (SyncFailed() || (file.ok() && file.value().size_bytes > 0)) return;
+  if (SyncFailed(/*of_replicators=*/true) || (file.ok() && file.value().size_bytes > 0)) return;
   world_.Fail("the power failed, and " + name + ", which was captured before, is gone");
 }
 

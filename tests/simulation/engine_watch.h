@@ -49,7 +49,7 @@ class EngineWatch {
   Causes Now(const Process& process);
   void OnCaptured(std::string_view text, const Causes& now);
   void OnComparison(const Causes& now, std::string_view reason);
-  bool SyncFailed() const;
+  bool SyncFailed(bool of_replicators) const;
   void Unexplained(std::string_view message, std::string_view detail);
 
   World& world_;

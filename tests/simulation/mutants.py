@@ -147,8 +147,9 @@ MUTANTS = [
      "src/db/database_image.cc",
      "      if (in_wal) {\n", "      if (in_wal && !M) {\n"),
     ("position-by-maximum", "the replica's position is its newest file, whatever lies before",
-     "src/db/uploader.cc",
-     "    if (range.min > end.Next()) break;\n", "    if (!M && range.min > end.Next()) break;\n"),
+     "src/replica/catalogue.cc",
+     "        if (txids.min > end.Next()) break;\n",
+     "        if (!M && txids.min > end.Next()) break;\n"),
     ("upload-out-of-order", "the newest file is uploaded first",
      "src/db/uploader.cc",
      "    if (position_->Next() >= files.range->min) {\n",
@@ -199,12 +200,12 @@ MUTANTS = [
      "  MonoTime at = M ? now + std::chrono::hours(24) : slow_tick_;\n"),
     ("polls-the-store", "the replica is listed at every tick",
      "src/db/uploader.cc",
-     "  const LocalFiles files = TakeWanted();\n  const bool level = position_ &&",
+     "  const LocalFiles files = TakeWanted();\n  if (!files.range) return NextRun",
      "  const LocalFiles files = TakeWanted();\n"
      "  if (M && files.range && position_ && *position_ >= files.range->max) {\n"
      "    (void)FindPosition(ctx, files).ok();\n"
      "    return NextRun::At(now + std::chrono::seconds(30));\n  }\n"
-     "  const bool level = position_ &&"),
+     "  if (!files.range) return NextRun"),
     ("wal-grows", "a due checkpoint is forgotten",
      "src/db/checkpointer.cc",
      "  const std::uint32_t fresh = NewFrames(held);\n",

@@ -50,10 +50,13 @@ class DbFixture : public ::testing::Test {
     options.checkpoint = checkpoint_;
     options.max_sync_wal_bytes = max_sync_wal_bytes_;
     options.sqlite_vfs = sqlite_vfs_;
-    ReplicaOptions replica;
-    replica.client = MakeMemoryClient(store_);
-    options.replicas = {replica};
+    options.replicas = {ReplicaIn(store_)};
     return options;
+  }
+  static ReplicaOptions ReplicaIn(const MemoryStore& store) {
+    ReplicaOptions replica;
+    replica.client = MakeMemoryClient(store);
+    return replica;
   }
 
   // The engine, made when first used; Stop ends it as a dying process would (nothing is captured

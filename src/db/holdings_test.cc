@@ -1,0 +1,72 @@
+#include "db/holdings.h"
+
+#include "tests/support/db_fixture.h"
+
+namespace litestream {
+namespace {
+
+FileInfo Level0(std::uint64_t txid) {
+  return {.id = {kLevel0, {Txid{txid}, Txid{txid}}}, .size_bytes = 100, .created_at = {}};
+}
+
+Catalogue Of(const FileInfo& file) {
+  Catalogue catalogue;
+  catalogue.Add(file);
+  return catalogue;
+}
+
+TEST(Holdings, UnknownUntilListed) {
+  Holdings holdings;
+  EXPECT_FALSE(holdings.Look());
+  holdings.Add(Level0(1));
+  EXPECT_FALSE(holdings.Look());
+  ASSERT_TRUE(holdings.Learn(Of(Level0(1)), holdings.changes()));
+  holdings.Add(Level0(2));
+  holdings.Remove(Level0(1).id);
+  ASSERT_TRUE(holdings.Look());
+  EXPECT_EQ(*holdings.Look(), Of(Level0(2)));
+}
+
+// A listing tells nothing certain of what was done while it was under way.
+TEST(Holdings, ListingThatSomethingCameBetween) {
+  using Change = void (*)(Holdings&);
+  const Change changes[] = {
+      [](Holdings& h) { h.Add(Level0(2)); },
+      [](Holdings& h) { h.Remove(Level0(1).id); },
+      [](Holdings& h) { h.Doubt(Level0(2).id); },
+      [](Holdings& h) { h.Forget(); },
+  };
+  for (const Change change : changes) {
+    Holdings holdings;
+    const std::uint64_t before = holdings.changes();
+    change(holdings);
+    EXPECT_FALSE(holdings.Learn(Of(Level0(1)), before));
+    EXPECT_FALSE(holdings.Look());
+  }
+}
+
+class HoldingsTest : public DbFixture, protected ReplicaHost {
+ protected:
+  std::filesystem::path LocalPath(Txid) const override { return {}; }
+  void RequestRebase(Txid) override {}
+  void RequestFull() override {}
+  std::uint64_t DatabaseBytes() const override { return 0; }
+};
+
+// Local files of another history may have the names of the last one's: nothing may be made of the
+// two together.
+TEST_F(HoldingsTest, AnotherChainMakesThemUnknownAtOnce) {
+  Holdings holdings;
+  Uploader uploader(Env::Real(), scheduler_, *this, holdings, ReplicaIn(store_), log_);
+  uploader.Offer({.range = TxidRange{Txid{1}, Txid{1}}, .last_full = Txid{1}, .chain = 1});
+  ASSERT_TRUE(holdings.Learn(Of(Level0(1)), holdings.changes()));
+  uploader.Offer({.range = TxidRange{Txid{1}, Txid{2}}, .last_full = Txid{1}, .chain = 1});
+  EXPECT_TRUE(holdings.Look());
+  const std::uint64_t listing_begun = holdings.changes();
+  uploader.Offer({.chain = 2});
+  EXPECT_FALSE(holdings.Look());
+  EXPECT_FALSE(holdings.Learn(Of(Level0(1)), listing_begun));
+}
+
+}  // namespace
+}  // namespace litestream
