@@ -150,7 +150,7 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   const FileOwner directories{.mode = parent.mode | 0700, .uid = parent.uid, .gid = parent.gid};
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   // Our lock may lie in a directory that was removed meanwhile; it keeps nobody out of a new one.
-  if (meta_lock_ && !LS_TRY(LockIsInPlace())) meta_lock_.reset();
+  if (meta_lock_ && !LS_TRY(LockIsInPlace())) LoseMeta();
   LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
   if (!meta_lock_) LS_TRY(LockMeta());
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
@@ -219,13 +219,25 @@ Result<void> Database::OfferLeftovers() {
   return {};
 }
 
-Result<void> Database::FirstCapture(const Context& ctx) {
+// The state directory may be another process's now, and then nothing in it is ours to write or to
+// upload.
+void Database::LoseMeta() {
+  meta_lock_.reset();
+  BeginChain();
+}
+
+// The local files that come are not known to continue those before. Said before the first of them
+// is there, so that nobody takes it for one of the last chain.
+void Database::BeginChain() {
   ++attach_count_;
   last_full_ = {};
   rebased_above_ = {};
-  // Before the first file of this chain is there, so that nobody takes it for one of the last.
   offered_ = {};
   for (auto& uploader : uploaders_) uploader->Offer({.chain = attach_count_});
+}
+
+Result<void> Database::FirstCapture(const Context& ctx) {
+  BeginChain();
   const WalView view = attachment_->held();
   const Decision decision = LS_TRY(capture_->Examine(*attachment_, view));
   switch (decision.continuation) {
@@ -428,7 +440,7 @@ void Database::ArmWatches() {
 Result<bool> Database::CheckHold(const Context&) {
   auto kept = KeepMeta();
   if (!kept.ok() || !kept.value()) {
-    meta_lock_.reset();
+    LoseMeta();
     Detach();
     return kept;
   }

@@ -129,6 +129,8 @@ class Database : private ReplicaHost {
   Result<void> ScrubIfDue(const Context& ctx);
   Result<void> PruneLocal();
   void Detach();
+  void LoseMeta();
+  void BeginChain();
   void StopTask();
   void StopReplicas();
   void Wake();

@@ -79,6 +79,34 @@ TEST_F(SituationTest, StateDirectoryTakenByAnotherProcess) {
   ExpectReplicating();
 }
 
+// What the other process keeps there is not ours to upload, even if it is what we wait for.
+TEST_F(SituationTest, NothingIsUploadedOfAnotherProcess) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(1));
+  ExpectReplicating();
+  store_.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
+  Write(app, 1);
+  Run(minutes(1));
+  const Txid next = engine().Status().replicas[0].txid.Next();
+  ASSERT_EQ(engine().Status().txid, next);
+  const auto path = Meta() / "ltx/0" / FormatLtxFilename({next, next});
+  const auto file = ReadWholeFile(path);
+  std::filesystem::remove_all(Meta());
+  std::filesystem::create_directories(path.parent_path());
+  auto other = Env::Real().Lock(Meta() / "lock", FileOwner{});
+  ASSERT_TRUE(other.ok());
+  WriteWholeFile(path, file);
+  Run(minutes(2));
+  store_.SetFaults(nullptr);
+  const auto lists = store_.calls(StorageCall::kList);
+  const auto writes = store_.calls(StorageCall::kWrite);
+  Run(minutes(30));
+  EXPECT_EQ(store_.calls(StorageCall::kList), lists);
+  EXPECT_EQ(store_.calls(StorageCall::kWrite), writes);
+  EXPECT_EQ(engine().Status().replicas[0].state, ReplicaState::kUnknown);
+}
+
 // The same while the database is away: the lock that we still hold is one on a file that is gone.
 TEST_F(SituationTest, StateDirectoryTakenWhileTheDatabaseIsAway) {
   {

@@ -26,7 +26,8 @@ Result<UploadGroup> NextUploadGroup(Env& env,
                                     const std::function<std::filesystem::path(Txid)>& path_of,
                                     Txid first, Txid last) {
   const LtxHeader header = LS_TRY(ReadLocalHeader(env, path_of(first)));
-  UploadGroup group{.txids = {first, first}, .page_size = header.page_size};
+  UploadGroup group{
+      .txids = {first, first}, .page_size = header.page_size, .proof = header.Proof()};
   if (MustBeAlone(header)) return group;
   std::uint64_t bytes = LS_TRY(env.Stat(path_of(first))).size_bytes;
   for (Txid next = first.Next(); next < last; next = next.Next()) {
@@ -36,6 +37,12 @@ Result<UploadGroup> NextUploadGroup(Env& env,
     const LtxHeader following = LS_TRY(ReadLocalHeader(env, path_of(next)));
     if (MustBeAlone(following) || following.page_size != header.page_size) break;
     group.txids.max = next;
+    const auto proof = following.Proof();
+    if (group.proof && proof) {
+      group.proof->after = proof->after;
+    } else {
+      group.proof.reset();
+    }
   }
   return group;
 }

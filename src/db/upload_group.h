@@ -30,6 +30,8 @@ inline constexpr std::uint64_t kMaxMergedFiles = 256;
 struct UploadGroup {
   TxidRange txids;
   std::uint32_t page_size = 0;
+  // From before the first file to after the last; unset if one of the two has none.
+  std::optional<LtxProof> proof;
   bool IsOne() const { return txids.min == txids.max; }
 };
 

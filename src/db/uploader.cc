@@ -103,6 +103,9 @@ LocalFiles Uploader::TakeWanted() {
     Forget();
     rebase_requested_.reset();
     has_written_ = false;
+    MutexLock lock(mu_);
+    status_.state = ReplicaState::kUnknown;
+    status_.error.clear();
   }
   return files;
 }
@@ -257,14 +260,11 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
   for (const FileInfo& file : listing.levels[kLevel0.value]) {
     if (file.id.txids.min > end) behind_gap_.push_back(file.id.txids);
   }
-  page_size_ = 0;
-  if (end != Txid{} && !base_damaged_) {
-    auto page_size = PageSizeAt(ctx, listing, end);
-    if (!page_size.ok() && page_size.error().Is(ErrorCode::kCorruption)) {
-      NoteDamage(page_size.error());
-    } else {
-      page_size_ = LS_TRY(std::move(page_size));
-    }
+  auto learnt = LearnState(ctx, listing, end);
+  if (!learnt.ok() && learnt.error().Is(ErrorCode::kCorruption)) {
+    NoteDamage(learnt.error());
+  } else {
+    LS_TRY(std::move(learnt));
   }
   const auto known = holdings_.Look();
   if (!holdings_.Learn(std::move(listed), changes)) {
@@ -294,15 +294,21 @@ void Uploader::Report(const std::vector<CatalogueDifference>& differences) {
   }
 }
 
-Result<std::uint32_t> Uploader::PageSizeAt(const Context& ctx, const ReplicaListing& listing,
-                                           Txid txid) {
+// What the database is at `txid`, by the replica's file that ends there.
+Result<void> Uploader::LearnState(const Context& ctx, const ReplicaListing& listing, Txid txid) {
+  page_size_ = 0;
+  checksum_.reset();
+  if (txid == Txid{} || base_damaged_) return {};
   for (const auto& level : listing.levels) {
     for (auto it = level.rbegin(); it != level.rend(); ++it) {
       if (it->id.txids.max != txid) continue;
-      return LS_TRY(RemoteHeader(ctx, *options_.client, it->id)).page_size;
+      const LtxHeader header = LS_TRY(RemoteHeader(ctx, *options_.client, it->id));
+      page_size_ = header.page_size;
+      if (const auto proof = header.Proof()) checksum_ = proof->after;
+      return {};
     }
   }
-  return std::uint32_t{0};
+  return {};
 }
 
 // Unset if the local file is not there, damaged, or has none.
@@ -400,7 +406,10 @@ Result<UploadGroup> Uploader::NextGroup(Txid last) {
   auto group = NextUploadGroup(
       env_, [this](Txid txid) { return host_.LocalPath(txid); }, next, last);
   // It is there, and is compared with what we would make.
-  if (group.ok() && gap_ends) group.value().txids = behind_gap_.front();
+  if (group.ok() && gap_ends && group.value().txids != behind_gap_.front()) {
+    group.value().txids = behind_gap_.front();
+    group.value().proof.reset();
+  }
   return group;
 }
 
@@ -427,16 +436,26 @@ Result<void> Uploader::UploadNext(const Context& ctx, const LocalFiles& files) {
 }
 
 Result<void> Uploader::UploadLocal(const Context& ctx, const UploadGroup& group) {
+  if (checksum_ && group.proof && !BuildsOnNothing(*group.proof) &&
+      group.proof->before != *checksum_) {
+    return Error(ErrorCode::kCorruption,
+                 fmt::format("{}: is of another history than what the replica holds before it",
+                             host_.LocalPath(group.txids.min).string()));
+  }
   // Files of two page sizes cannot be laid over each other. The first of the new size holds every
   // page; it goes up as a snapshot.
   const bool new_page_size = page_size_ != 0 && group.page_size != page_size_;
   page_size_ = group.page_size;
   if (new_page_size) return UploadSnapshot(ctx, group.txids.min);
-  return Store(ctx, {kLevel0, group.txids}, group.txids);
+  LS_TRY(Store(ctx, {kLevel0, group.txids}, group.txids));
+  if (group.proof) checksum_ = group.proof->after;
+  return {};
 }
 
 Result<void> Uploader::UploadSnapshot(const Context& ctx, Txid txid) {
-  return Store(ctx, {kSnapshotLevel, {Txid{1}, txid}}, {txid, txid});
+  LS_TRY(Store(ctx, {kSnapshotLevel, {Txid{1}, txid}}, {txid, txid}));
+  if (const auto proof = LocalProof(txid)) checksum_ = proof->after;
+  return {};
 }
 
 // What an object is made of: one local file as it is, or the merge of some.
@@ -532,6 +551,7 @@ Result<std::optional<std::uint64_t>> Uploader::SizeIfOurs(const Context& ctx, co
 
 void Uploader::NoteProgress(const FileInfo& info) {
   position_ = info.id.txids.max;
+  checksum_.reset();
   has_written_ = true;
   {
     MutexLock lock(mu_);

@@ -87,7 +87,9 @@ class ReplicaHost {
 //    same file.)
 // 4. Objects of level 0 do not overlap: what waits goes up from behind the position, merged into
 //    few files (db/upload_group.h), and after a lost answer the position is learnt anew.
-// 5. No lock is held while the replica is talked to (D21).
+// 5. What goes up continues what is there: its proof begins where that of the position ends, or it
+//    holds every page. So a local file of another history stays here, whoever put it there.
+// 6. No lock is held while the replica is talked to (D21).
 class Uploader {
  public:
   Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Holdings& holdings,
@@ -122,7 +124,7 @@ class Uploader {
                              const ReplicaListing& listing);
   std::optional<LtxProof> LocalProof(Txid txid);
   void NoteDamage(const Error& error);
-  Result<std::uint32_t> PageSizeAt(const Context& ctx, const ReplicaListing& listing, Txid txid);
+  Result<void> LearnState(const Context& ctx, const ReplicaListing& listing, Txid txid);
   Result<UploadGroup> NextGroup(Txid last);
   Result<void> UploadNext(const Context& ctx, const LocalFiles& files);
   Result<void> UploadLocal(const Context& ctx, const UploadGroup& group);
@@ -152,8 +154,9 @@ class Uploader {
 
   // Only the pass touches these.
   std::optional<Txid> position_;
-  std::uint32_t page_size_ = 0;  // At position_; 0: unknown.
-  std::uint64_t chain_ = 0;      // That position_ belongs to.
+  std::uint32_t page_size_ = 0;            // At position_; 0: unknown.
+  std::optional<std::uint64_t> checksum_;  // Of the database at position_, if it is known.
+  std::uint64_t chain_ = 0;                // That position_ belongs to.
   // Level-0 objects behind a gap after position_, ascending.
   std::vector<TxidRange> behind_gap_;
   MonoTime last_pass_;

@@ -54,6 +54,20 @@ class UploaderTest : public DbFixture {
     EXPECT_TRUE(report.value().proven);
     for (const auto& problem : report.value().problems) ADD_FAILURE() << problem.what;
   }
+  // Local file `txid` of a database elsewhere.
+  std::vector<std::byte> FileOfAnotherDatabase(Txid txid) {
+    const TempDir dir;
+    DatabaseOptions options;
+    options.path = dir.path() / "db";
+    SqliteApp app(options.path);
+    app.Exec("CREATE TABLE other (x)");
+    Database other(*env_, scheduler_, options, log_);
+    while (other.Status().txid < txid) {
+      app.Exec("INSERT INTO other VALUES (randomblob(300))");
+      EXPECT_TRUE(other.SyncOnce(ctx_).ok());
+    }
+    return ReadWholeFile(other.meta_path() / "ltx/0" / FormatLtxFilename({txid, txid}));
+  }
   // One more local file, which does not reach the replica.
   void CaptureOnly(SqliteApp& app) {
     Write(app, 1);
@@ -495,6 +509,27 @@ TEST_F(UploaderTest, R19DamagedNewestFileIsNotUploaded) {
         << engine().Status().replicas[0].error;
     ExpectRestores();
   }
+  ExpectProven();
+}
+
+// A local file of another history, whole in itself (another process has made the state directory
+// anew): what goes up continues what is there.
+TEST_F(UploaderTest, LocalFileOfAnotherHistoryIsNotUploaded) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(10));
+  FailEverything();
+  Write(app, 1);
+  Run(minutes(1));
+  const Txid foreign = engine().Status().txid;
+  ASSERT_EQ(engine().Status().replicas[0].txid.Next(), foreign);
+  const auto path = Meta() / "ltx/0" / FormatLtxFilename({foreign, foreign});
+  WriteWholeFile(path, FileOfAnotherDatabase(foreign));
+  store_.SetFaults(nullptr);
+  Run(minutes(20));
+  EXPECT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync)
+      << engine().Status().replicas[0].error;
+  ExpectRestores();
   ExpectProven();
 }
 

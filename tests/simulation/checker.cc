@@ -8,6 +8,7 @@
 
 #include <fmt/core.h>
 
+#include "base/try.h"
 #include "format/ltx_decoder.h"
 #include "format/names.h"
 #include "format/page_sum.h"
@@ -154,8 +155,13 @@ std::optional<Image> Checker::Decode(const FileId& id, std::span<const std::byte
   const std::size_t count = header.value().commit_pages;
   const auto base = known_.find(Txid{id.txids.min.value - 1});
   if (id.txids.min != Txid{1} && base != known_.end()) {
+    if (base->second.image.pages.empty()) {
+      // A merge of many files, after a long outage.
+      auto image = Read(base->first, base->second.image.page_size);
+      if (!image || !model_.Is(base->second.number, *image)) return std::nullopt;
+      base->second.image = std::move(*image);
+    }
     const Image& image = base->second.image;
-    if (image.pages.empty()) return std::nullopt;
     if (image.page_size == out.page_size) out.pages = image.pages;
   }
   out.pages.resize(count);
@@ -279,6 +285,33 @@ void Checker::CheckRestored(Txid txid, std::span<const std::byte> database) {
                           Difference(got, want)));
 }
 
+// What a reader of the store gets for `txid`; unset if nothing leads there.
+std::optional<Image> Checker::Read(Txid txid, std::uint32_t page_size) {
+  const auto client = store_.Look();
+  const auto listing = ListReplica(Context::Background(), *client, false);
+  if (!listing.ok()) return std::nullopt;
+  RestoreTarget target;
+  target.txid = txid;
+  const auto plan = PlanRestore(listing.value(), target);
+  if (!plan.ok() || plan.value().max_txid() != txid) return std::nullopt;
+  const auto content = RestoreTo(plan.value());
+  if (!content.ok()) return std::nullopt;
+  return ImageOf(content.value(), page_size);
+}
+
+Result<std::vector<std::byte>> Checker::RestoreTo(const RestorePlan& plan) {
+  const auto client = store_.Look();
+  RestoreOptions options;
+  options.output = kCheckPath;
+  options.parallelism = 1;
+  options.replace = true;
+  LS_TRY(Restore(Context::Background(), world_.disk(), *client, plan, options));
+  const auto file = LS_TRY(world_.disk().Open(kCheckPath, {}));
+  std::vector<std::byte> content(LS_TRY(file->Stat()).size_bytes);
+  LS_TRY(file->ReadAt(content, 0));
+  return content;
+}
+
 void Checker::CheckRestores(Random& dice, int count) {
   const Context ctx = Context::Background();
   const auto client = store_.Look();
@@ -293,19 +326,12 @@ void Checker::CheckRestores(Random& dice, int count) {
     }
     const auto plan = PlanRestore(listing.value(), target);
     if (!plan.ok()) continue;
-    RestoreOptions options;
-    options.output = kCheckPath;
-    options.parallelism = 1;
-    options.replace = true;
-    const auto report = Restore(ctx, world_.disk(), *client, plan.value(), options);
-    if (!report.ok()) {
-      world_.Fail("restore at the end: " + report.error().message());
+    const auto content = RestoreTo(plan.value());
+    if (!content.ok()) {
+      world_.Fail("restore at the end: " + content.error().message());
       return;
     }
-    const auto file = world_.disk().Open(kCheckPath, {});
-    std::vector<std::byte> content(file.value()->Stat().value().size_bytes);
-    if (!file.value()->ReadAt(content, 0).ok()) return;
-    CheckRestored(plan.value().max_txid(), content);
+    CheckRestored(plan.value().max_txid(), content.value());
   }
 }
 

@@ -47,6 +47,8 @@ class Checker {
   void AfterDelete(std::span<const FileId> ids);
   std::optional<Image> Decode(const FileId& id, std::span<const std::byte> content);
   void Judge(const FileId& id, const Image& image);
+  std::optional<Image> Read(Txid txid, std::uint32_t page_size);
+  Result<std::vector<std::byte>> RestoreTo(const RestorePlan& plan);
 
   World& world_;
   Model& model_;
