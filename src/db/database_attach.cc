@@ -1,0 +1,214 @@
+// How a database is met: the state directory, the first capture, and letting go.
+
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/try.h"
+#include "format/names.h"
+#include "db/database.h"
+
+namespace litestream {
+
+Result<bool> Database::TryAttach(const Context& ctx) {
+  const auto stat = env_.Stat(options_.path);
+  if (!stat.ok()) {
+    if (stat.error().Is(ErrorCode::kNotFound)) return false;
+    return Error(stat.error());
+  }
+  if (stat.value().type != FileType::kRegular) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{}: not a regular file", options_.path.string()));
+  }
+  // Somebody is going to make a database of it; the switch to WAL mode would fix its page size.
+  if (stat.value().size_bytes == 0) return false;
+  SetState(DatabaseState::kAttaching);
+  log_.Debug("attaching");
+  LS_TRY(CheckIsDatabase(env_, options_.path));
+  auto prepared = PrepareMeta(ctx, stat.value());
+  if (!prepared.ok()) {
+    const Error& error = prepared.error();
+    if (!error.Is(ErrorCode::kDenied)) return std::move(prepared).error();
+    return Error(
+        ErrorCode::kDenied,
+        fmt::format("{} (litestream keeps its local state there: let it write, or set meta-path "
+                    "to a directory where it may)",
+                    error.message()));
+  }
+  attachment_ = LS_TRY(Attachment::Open(env_, options_.path, options_.sqlite_vfs));
+  if (attachment_->switched_to_wal()) log_.Info("switched the database to WAL mode");
+  auto captured = FirstCapture(ctx);
+  if (!captured.ok()) {
+    Detach();
+    return std::move(captured).error();
+  }
+  SetState(DatabaseState::kReplicating);
+  return true;
+}
+
+Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database) {
+  const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
+  // With a meta-path elsewhere, the database's own directory may well be closed to writing.
+  const FileOwner directories{.mode = parent.mode | 0700, .uid = parent.uid, .gid = parent.gid};
+  file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
+  // Our lock may lie in a directory that was removed meanwhile; it keeps nobody out of a new one.
+  if (meta_lock_ && !LS_TRY(LockIsInPlace())) LoseMeta();
+  LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
+  if (!meta_lock_) LS_TRY(LockMeta());
+  local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
+  LS_TRY(local_->Open());
+  sums_ = LS_TRY(PageSums::Open(env_, options_.meta_path / "pages.sum", file_owner_));
+  capture_ = std::make_unique<Capture>(env_, *local_, *sums_, options_.meta_path / "position",
+                                       file_owner_, log_);
+  return capture_->Load(ctx);
+}
+
+Result<void> Database::LockMeta() {
+  const std::filesystem::path path = options_.meta_path / "lock";
+  auto lock = env_.Lock(path, file_owner_);
+  if (!lock.ok() && lock.error().Is(ErrorCode::kAlreadyExists)) {
+    return Error(ErrorCode::kUnavailable,
+                 fmt::format("{}: another process replicates this database (it holds {})",
+                             options_.path.string(), path.string()));
+  }
+  meta_lock_ = LS_TRY(std::move(lock));
+  meta_lock_identity_ = LS_TRY(env_.Stat(path)).identity;
+  return {};
+}
+
+Result<bool> Database::LockIsInPlace() {
+  const auto lock = env_.Stat(options_.meta_path / "lock");
+  if (lock.ok()) return lock.value().identity == meta_lock_identity_;
+  return lock.error().Is(ErrorCode::kNotFound) ? Result<bool>(false) : Result<bool>(lock.error());
+}
+
+// Somebody may remove the state directory while we run, and then our lock keeps nobody out: another
+// process makes the directory anew and has a lock of its own. True: it is ours as before, or was
+// removed and nobody came in between. False: it belongs to another history, load it.
+Result<bool> Database::KeepMeta() {
+  if (LS_TRY(LockIsInPlace())) return true;
+  log_.Warn("the state directory was removed while it was in use, making it anew",
+            {{"path", options_.meta_path.string()}});
+  meta_lock_.reset();
+  const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
+  LS_TRY(CreateDirectories(env_, options_.meta_path,
+                           {.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
+  LS_TRY(LockMeta());
+  const auto files = env_.List(options_.meta_path / "ltx" / "0");
+  if (!files.ok()) {
+    if (!files.error().Is(ErrorCode::kNotFound)) return Error(files.error());
+    return true;
+  }
+  return files.value().empty();
+}
+
+// The database is gone, and was while nobody watched. What was captured of it before, and no
+// replica has, is the only copy.
+Result<void> Database::OfferLeftovers() {
+  if (attach_count_ > 0) return {};
+  const auto meta = env_.Stat(options_.meta_path / "ltx" / "0");
+  if (!meta.ok()) {
+    return meta.error().Is(ErrorCode::kNotFound) ? Result<void>() : Result<void>(meta.error());
+  }
+  file_owner_ = {
+      .mode = meta.value().mode & 0666, .uid = meta.value().uid, .gid = meta.value().gid};
+  if (!meta_lock_) LS_TRY(LockMeta());
+  local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, file_owner_, file_owner_);
+  LS_TRY(local_->Open());
+  if (!local_->range()) return {};
+  ++attach_count_;
+  OfferFiles();
+  return {};
+}
+
+// The state directory may be another process's now, and then nothing in it is ours to write or to
+// upload.
+void Database::LoseMeta() {
+  meta_lock_.reset();
+  BeginChain();
+}
+
+// The local files that come are not known to continue those before. Said before the first of them
+// is there, so that nobody takes it for one of the last chain.
+void Database::BeginChain() {
+  ++attach_count_;
+  last_full_ = {};
+  rebased_above_ = {};
+  offered_ = {};
+  for (auto& uploader : uploaders_) uploader->Offer({.chain = attach_count_});
+}
+
+Result<void> Database::FirstCapture(const Context& ctx) {
+  BeginChain();
+  const WalView view = attachment_->held();
+  const Decision decision = LS_TRY(capture_->Examine(*attachment_, view));
+  switch (decision.continuation) {
+    case Continuation::kFirst:
+      break;
+    case Continuation::kSame:
+      break;
+    case Continuation::kRestarted:
+      log_.Info("the WAL was restarted while it was not watched, nothing was lost");
+      break;
+    case Continuation::kDoubt:
+      log_.Info("comparing the database with what was captured", {{"reason", decision.reason}});
+      break;
+  }
+  LS_TRY(CaptureAll(ctx, decision.continuation));
+  // The upload is under way already.
+  if (capture_->SumsAreBehind()) LS_TRY(capture_->FlushSums());
+  LS_TRY(capture_->NoteFiles(*attachment_));
+  checkpointer_.Reset(Now());
+  scrubber_.ForgetWal();
+  // No WAL test sees a database file that was written over in place.
+  scrubber_.StartPass();
+  pace_.Settle();
+  directory_watch_.reset();
+  wal_watch_.reset();
+  log_.Debug("attached", {{"txid", FormatTxid(capture_->position().txid)}});
+  OfferFiles();
+  return {};
+}
+
+// Captures everything up to what the holder sees.
+Result<void> Database::CaptureAll(const Context& ctx, Continuation how) {
+  const WalView view = attachment_->held();
+  if (how == Continuation::kFirst || how == Continuation::kDoubt) {
+    const Batch batch =
+        LS_TRY(how == Continuation::kFirst ? capture_->Full(ctx, *attachment_, view)
+                                           : capture_->Difference(ctx, *attachment_, view));
+    OnBatch(batch);
+    return {};
+  }
+  bool from_front = how == Continuation::kRestarted;
+  for (;;) {
+    LS_TRY(ctx.Check());
+    const Batch batch = LS_TRY(
+        capture_->Incremental(ctx, *attachment_, view, from_front, options_.max_sync_wal_bytes));
+    OnBatch(batch);
+    from_front = from_front && batch.txid == Txid{};
+    if (!batch.more) return {};
+  }
+}
+
+void Database::Detach() {
+  directory_watch_.reset();
+  wal_watch_.reset();
+  // Without the lock the files are not ours to write.
+  if (attachment_ && capture_ && meta_lock_) {
+    // What these save is only time at the next start.
+    auto flushed = capture_->SumsAreBehind() ? capture_->FlushSums() : Result<void>();
+    if (flushed.ok()) flushed = capture_->NoteFiles(*attachment_);
+    if (!flushed.ok()) {
+      log_.Warn("cannot save page sums, the next start may have to read the database",
+                {{"error", flushed.error().message()}});
+    }
+    OfferWhatWasOpen(/*fresh=*/false);
+  }
+  attachment_.reset();
+  capture_.reset();
+  sums_.reset();
+  local_.reset();
+}
+
+}  // namespace litestream

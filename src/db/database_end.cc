@@ -1,0 +1,115 @@
+// What is done in the caller's thread: a single sync, and the end.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/try.h"
+#include "db/database.h"
+
+namespace litestream {
+
+Result<void> Database::SyncOnce(const Context& ctx) {
+  if (!attachment_ && !LS_TRY(TryAttach(ctx))) {
+    return Error(ErrorCode::kNotFound, "no position, waiting for data");
+  }
+  if (LS_TRY(CheckHold(ctx))) {
+    if (!capture_->IsCaptured(LS_TRY(attachment_->Peek()))) LS_TRY(CaptureNew(ctx));
+  } else if (!LS_TRY(TryAttach(ctx))) {
+    return Error(ErrorCode::kNotFound, "no position, waiting for data");
+  }
+  for (auto& uploader : uploaders_) {
+    LS_TRY(DrainOne(ctx, *uploader, 1), "replica {}", uploader->Status().name);
+  }
+  return {};
+}
+
+Result<void> Database::SnapshotOnce(const Context& ctx) {
+  for (auto& uploader : uploaders_) {
+    const std::string name = uploader->Status().name;
+    auto made = uploader->ForceSnapshot(ctx);
+    if (made.ok()) continue;
+    const bool files_will_not_do = made.error().Is(ErrorCode::kNotFound) ||
+                                   made.error().Is(ErrorCode::kCorruption) ||
+                                   made.error().Is(ErrorCode::kUnsupported);
+    if (!files_will_not_do) return std::move(made).error().Wrap("replica " + name);
+    log_.Warn("cannot make a snapshot of the files of the replica, reading the database",
+              {{"replica", name}, {"error", made.error().message()}});
+    full_wanted_ = true;
+    LS_TRY(HandleRequests(ctx));
+    LS_TRY(DrainOne(ctx, *uploader, 1), "replica {}", name);
+    LS_TRY(uploader->ForceSnapshot(ctx), "replica {}", name);
+  }
+  return {};
+}
+
+// Uploads what is there. A replica may ask for more (a full file above what it holds), so a few
+// rounds.
+Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int attempt) {
+  constexpr int kMaxRounds = 4;
+  for (int round = 0;; ++round) {
+    auto drained = uploader.Drain(ctx, round == 0 ? attempt : 1);
+    if (!attachment_ && !drained.ok() && drained.error().Is(ErrorCode::kAlreadyExists)) {
+      log_.Warn("what was captured of the lost database does not continue the replica, it stays",
+                {{"path", (options_.meta_path / "ltx").string()}});
+      return {};
+    }
+    if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
+  }
+}
+
+// Capturing is local and short; it is done even when the caller is in a hurry.
+Result<void> Database::CaptureLast(const Context& ctx) {
+  const Context local_ctx = Context(std::stop_token(), std::nullopt, ctx.clock());
+  // If the files were replaced and nobody told, it attaches to what is there now.
+  if (attachment_) LS_TRY(CheckHold(local_ctx));
+  if (!attachment_ && waker_.load() != nullptr) {
+    // Or stopped before it was attached, or meanwhile. That may take long, so it ends with the
+    // caller's patience.
+    LS_TRY(TryAttach(ctx));
+  }
+  if (!attachment_) return {};
+  // A full file that was begun when the stop came; nothing else can follow before it.
+  LS_TRY(HandleRequests(ctx));
+  if (!capture_->IsCaptured(LS_TRY(attachment_->Peek()))) return CaptureNew(local_ctx);
+  return {};
+}
+
+bool Database::IsFailing() const {
+  return std::ranges::any_of(uploaders_, [](const auto& uploader) {
+    return uploader->Status().state == ReplicaState::kFailing;
+  });
+}
+
+Result<void> Database::Drain(const Context& ctx, int attempt) {
+  if (!last_captured_) {
+    for (auto& keeper : keepers_) keeper->Stop();
+    StopTask();
+    last_captured_ = CaptureLast(ctx);
+    if (attachment_) {
+      capture_->CloseNewest();
+      OfferWhatWasOpen(/*fresh=*/false);
+    }
+  }
+  std::vector<Uploader*> order;
+  for (auto& uploader : uploaders_) order.push_back(uploader.get());
+  std::stable_partition(order.begin(), order.end(), [](const Uploader* uploader) {
+    return uploader->Status().state != ReplicaState::kFailing;
+  });
+  Result<void> first;
+  for (Uploader* const uploader : order) {
+    auto drained = DrainOne(ctx, *uploader, attempt);
+    if (first.ok() && !drained.ok()) first = std::move(drained);
+  }
+  return first;
+}
+
+Result<void> Database::Release() {
+  StopTask();
+  StopReplicas();
+  Detach();
+  meta_lock_.reset();
+  SetState(DatabaseState::kClosed);
+  return last_captured_.value_or(Result<void>());
+}
+
+}  // namespace litestream
