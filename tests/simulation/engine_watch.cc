@@ -107,9 +107,10 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (now.pid != attached_.pid) first_wal_ = std::exchange(captured_wal_, std::nullopt);
   } else if (message == "attaching") {
     attaching_[now.pid] = now;
+    // What the last process was asked for is forgotten with it.
+    if (now.pid != attached_.pid) rebase_wanted_ = false;
   } else if (message == "attached") {
     attached_ = attaching_[now.pid];
-    rebase_wanted_ = false;
     if (first_wal_) captured_wal_ = std::exchange(first_wal_, std::nullopt);
   } else if (message == "comparing the database with what was captured") {
     OnComparison(now, FieldOf(fields, "reason"));
