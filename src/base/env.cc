@@ -40,6 +40,16 @@ Result<void> WriteNewFile(Env& env, const std::filesystem::path& path,
 
 }  // namespace
 
+Result<std::unique_ptr<FileWatch>> Env::WatchEntries(const std::filesystem::path& path,
+                                                     std::vector<std::string> names,
+                                                     FileEventCallback callback) {
+  return WatchDirectory(path, [names = std::move(names), callback = std::move(callback)](
+                                  FileEvent event, const std::string& name) {
+    if (event == FileEvent::kEntry && std::ranges::count(names, name) == 0) return;
+    callback(event, name);
+  });
+}
+
 Result<void> CreateDirectories(Env& env, const std::filesystem::path& path,
                                const FileOwner& owner) {
   std::vector<std::filesystem::path> missing;

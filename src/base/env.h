@@ -146,6 +146,10 @@ class Env {
   // Tells of entries that are created, moved and deleted in the directory, until destroyed.
   virtual Result<std::unique_ptr<FileWatch>> WatchDirectory(const std::filesystem::path& path,
                                                             FileEventCallback callback) = 0;
+  // The same of these entries only: what the others cost does not grow with the number of watches.
+  virtual Result<std::unique_ptr<FileWatch>> WatchEntries(const std::filesystem::path& path,
+                                                          std::vector<std::string> names,
+                                                          FileEventCallback callback);
 
   virtual void Random(std::span<std::byte> out) = 0;
   // Names the time since the machine was started: another one means that what was written before

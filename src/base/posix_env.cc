@@ -269,6 +269,11 @@ class PosixEnv final : public Env {
                                                     FileEventCallback callback) override {
     return watcher_.WatchDirectory(name, std::move(callback));
   }
+  Result<std::unique_ptr<FileWatch>> WatchEntries(const path& directory,
+                                                  std::vector<std::string> names,
+                                                  FileEventCallback callback) override {
+    return watcher_.WatchEntries(directory, std::move(names), std::move(callback));
+  }
 
   void Random(std::span<std::byte> out) override;
   std::string BootId() override;

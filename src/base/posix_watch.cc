@@ -72,12 +72,18 @@ class PosixWatcher::Handle final : public FileWatch {
 
 Result<std::unique_ptr<FileWatch>> PosixWatcher::WatchFile(const std::filesystem::path& path,
                                                            FileEventCallback callback) {
-  return Add(std::make_shared<Watch>(path, false, std::move(callback)));
+  return Add(std::make_shared<Watch>(path, false, std::vector<std::string>(), std::move(callback)));
 }
 
 Result<std::unique_ptr<FileWatch>> PosixWatcher::WatchDirectory(const std::filesystem::path& path,
                                                                 FileEventCallback callback) {
-  return Add(std::make_shared<Watch>(path, true, std::move(callback)));
+  return WatchEntries(path, {}, std::move(callback));
+}
+
+Result<std::unique_ptr<FileWatch>> PosixWatcher::WatchEntries(const std::filesystem::path& path,
+                                                              std::vector<std::string> names,
+                                                              FileEventCallback callback) {
+  return Add(std::make_shared<Watch>(path, true, std::move(names), std::move(callback)));
 }
 
 Result<std::unique_ptr<FileWatch>> PosixWatcher::Add(const WatchPtr& watch) {
@@ -121,15 +127,25 @@ Result<void> PosixWatcher::Arm(const WatchPtr& watch) {
   if (watch->wd == wd) return {};
   Disarm(*watch);
   watch->wd = wd;
-  by_wd_[wd].push_back(watch);
+  Mark& mark = by_wd_[wd];
+  if (watch->names.empty()) mark.watches.push_back(watch);
+  for (const std::string& name : watch->names) mark.named[name].push_back(watch);
   return {};
 }
 
 void PosixWatcher::Disarm(Watch& watch) {
   const auto it = by_wd_.find(std::exchange(watch.wd, -1));
   if (it == by_wd_.end()) return;
-  std::erase_if(it->second, [&watch](const WatchPtr& w) { return w.get() == &watch; });
-  if (!it->second.empty()) return;
+  Mark& mark = it->second;
+  const auto is_it = [&watch](const WatchPtr& w) { return w.get() == &watch; };
+  if (watch.names.empty()) std::erase_if(mark.watches, is_it);
+  for (const std::string& name : watch.names) {
+    const auto named = mark.named.find(name);
+    if (named == mark.named.end()) continue;
+    std::erase_if(named->second, is_it);
+    if (named->second.empty()) mark.named.erase(named);
+  }
+  if (!mark.empty()) return;
   ::inotify_rm_watch(inotify_.get(), it->first);  // EINVAL if it has just fired: as good.
   by_wd_.erase(it);
 }
@@ -165,24 +181,43 @@ void PosixWatcher::Run(const std::stop_token& stop) {
   }
 }
 
+// Whom an event concerns. `entry`: it is about an entry of a directory; else the kernel's watch has
+// ended, and so have those on it.
+std::vector<PosixWatcher::WatchPtr> PosixWatcher::WatchesOf(const Event& event, bool& entry) {
+  const auto it = by_wd_.find(event.wd);
+  if (it == by_wd_.end()) return {};  // What we removed ourselves, or what came after a one-shot.
+  Mark& mark = it->second;
+  const bool directory = mark.watches.empty() || mark.watches.front()->directory;
+  entry = directory && (event.mask & kSelfEvents) == 0;
+  if (entry) {
+    std::vector<WatchPtr> watches = mark.watches;
+    const auto named = mark.named.find(event.name);
+    if (named != mark.named.end()) {
+      watches.insert(watches.end(), named->second.begin(), named->second.end());
+    }
+    return watches;
+  }
+  std::vector<WatchPtr> watches = std::move(mark.watches);
+  for (auto& [name, named] : mark.named) {
+    for (WatchPtr& watch : named) {
+      // Each once.
+      if (watch->names.front() == name) watches.push_back(std::move(watch));
+    }
+  }
+  by_wd_.erase(it);
+  for (const WatchPtr& watch : watches) watch->wd = -1;
+  // Only a directory that was moved still has its kernel watch.
+  if ((event.mask & IN_MOVE_SELF) != 0) ::inotify_rm_watch(inotify_.get(), event.wd);
+  return watches;
+}
+
 void PosixWatcher::Dispatch(const Event& event) {
   if ((event.mask & IN_Q_OVERFLOW) != 0) return DispatchOverflow();
   std::vector<WatchPtr> watches;
   bool entry = false;
   {
     MutexLock lock(mu_);
-    const auto it = by_wd_.find(event.wd);
-    if (it == by_wd_.end()) return;  // What we removed ourselves, or what came after a one-shot.
-    entry = it->second.front()->directory && (event.mask & kSelfEvents) == 0;
-    if (entry) {
-      watches = it->second;
-    } else {
-      watches = std::move(it->second);
-      by_wd_.erase(it);
-      for (const WatchPtr& watch : watches) watch->wd = -1;
-      // Only a directory that was moved still has its kernel watch.
-      if ((event.mask & IN_MOVE_SELF) != 0) ::inotify_rm_watch(inotify_.get(), event.wd);
-    }
+    watches = WatchesOf(event, entry);
   }
   for (const WatchPtr& watch : watches) {
     if (entry) {

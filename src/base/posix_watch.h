@@ -29,14 +29,22 @@ class PosixWatcher {
                                                FileEventCallback callback);
   Result<std::unique_ptr<FileWatch>> WatchDirectory(const std::filesystem::path& path,
                                                     FileEventCallback callback);
+  Result<std::unique_ptr<FileWatch>> WatchEntries(const std::filesystem::path& path,
+                                                  std::vector<std::string> names,
+                                                  FileEventCallback callback);
 
  private:
   class Handle;
   struct Watch {
-    Watch(std::filesystem::path p, bool dir, FileEventCallback callback)
-        : path(std::move(p)), directory(dir), gate(std::move(callback)) {}
+    Watch(std::filesystem::path p, bool dir, std::vector<std::string> entries,
+          FileEventCallback callback)
+        : path(std::move(p)),
+          directory(dir),
+          names(std::move(entries)),
+          gate(std::move(callback)) {}
     const std::filesystem::path path;
     const bool directory;
+    const std::vector<std::string> names;  // Of a directory: only these entries; none: all.
     CallbackGate gate;
     // Guarded by the watcher's mutex.
     int wd = -1;  // -1: not armed.
@@ -44,6 +52,12 @@ class PosixWatcher {
   };
   // Shared, because an event may be on its way to a watch while its owner destroys it.
   using WatchPtr = std::shared_ptr<Watch>;
+  // One kernel watch.
+  struct Mark {
+    std::vector<WatchPtr> watches;  // On the file, or on all entries.
+    std::unordered_map<std::string, std::vector<WatchPtr>> named;
+    bool empty() const { return watches.empty() && named.empty(); }
+  };
   struct Event {
     int wd = -1;
     unsigned mask = 0;
@@ -54,6 +68,7 @@ class PosixWatcher {
   Result<void> Start() LS_REQUIRES(mu_);
   Result<void> Arm(const WatchPtr& watch);
   void Disarm(Watch& watch) LS_REQUIRES(mu_);
+  std::vector<WatchPtr> WatchesOf(const Event& event, bool& entry) LS_REQUIRES(mu_);
   void Remove(Watch& watch);
   void Run(const std::stop_token& stop);
   void Dispatch(const Event& event);
@@ -63,7 +78,7 @@ class PosixWatcher {
   Mutex mu_{LockRank::kWatcher};
   Fd inotify_;  // Set once, under mu_, before the thread starts.
   Fd wake_;
-  std::unordered_map<int, std::vector<WatchPtr>> by_wd_ LS_GUARDED_BY(mu_);
+  std::unordered_map<int, Mark> by_wd_ LS_GUARDED_BY(mu_);
   std::unordered_map<Watch*, WatchPtr> all_ LS_GUARDED_BY(mu_);
   std::jthread thread_;
 };

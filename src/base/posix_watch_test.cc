@@ -257,6 +257,32 @@ TEST_F(PosixWatchTest, DirectoryReportsEntries) {
   EXPECT_EQ(recorder_.Take(), Seen{});
 }
 
+// Two databases in one directory, and who wants all of it.
+TEST_F(PosixWatchTest, NamedEntriesOnly) {
+  Recorder all;
+  Recorder second;
+  const auto everything = watcher_.WatchDirectory(dir_.path(), all.Callback());
+  auto first = watcher_.WatchEntries(dir_.path(), {"a", "a-wal"}, recorder_.Callback());
+  const auto other = watcher_.WatchEntries(dir_.path(), {"b", "a-wal"}, second.Callback());
+  ASSERT_TRUE(everything.ok() && first.ok() && other.ok());
+  for (const char* name : {"a", "b", "c", "a-wal"}) Append(dir_ / name);
+  Settle();
+  EXPECT_EQ(all.Take(), (std::vector<std::string>{"entry a", "entry b", "entry c", "entry a-wal"}));
+  EXPECT_EQ(recorder_.Take(), (std::vector<std::string>{"entry a", "entry a-wal"}));
+  EXPECT_EQ(second.Take(), (std::vector<std::string>{"entry b", "entry a-wal"}));
+  first.value().reset();
+  std::filesystem::remove(dir_ / "a-wal");
+  Settle();
+  EXPECT_EQ(recorder_.Take(), std::vector<std::string>{});
+  EXPECT_EQ(second.Take(), std::vector<std::string>{"entry a-wal"});
+  std::filesystem::remove_all(dir_.path());
+  EXPECT_TRUE(all.Await("gone"));
+  EXPECT_TRUE(second.Await("gone"));
+  second.Take();
+  Settle();
+  EXPECT_EQ(second.Take(), std::vector<std::string>{});
+}
+
 TEST_F(PosixWatchTest, DirectoryGone) {
   for (const bool moved : {false, true}) {
     SCOPED_TRACE(moved ? "moved" : "deleted");

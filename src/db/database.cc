@@ -9,7 +9,7 @@
 namespace litestream {
 namespace {
 
-// Also without an event, the exact test is repeated this often; jittered per database.
+// Also without an event, the exact test is repeated this often.
 constexpr std::chrono::seconds kSlowTick{30};
 // Within the monitor interval, so much waiting WAL causes a capture at once.
 constexpr std::uint64_t kUrgentWalBytes = 16U << 20;
@@ -191,14 +191,8 @@ Result<bool> Database::CommitUnderWay(const WalView& view) {
 
 NextRun Database::Sleep() {
   const MonoTime now = Now();
-  if (now >= slow_tick_) {
-    std::array<std::byte, 2> random = {};
-    env_.Random(random);
-    // 24 to 36 seconds.
-    const auto jitter =
-        std::to_integer<unsigned>(random[0]) * 256 + std::to_integer<unsigned>(random[1]);
-    slow_tick_ = now + kSlowTick * 4 / 5 + kSlowTick * 2 / 5 * jitter / 65536;
-  }
+  // All databases at the same moments, so that a fleet wakes the machine once.
+  if (now >= slow_tick_) slow_tick_ = now + kSlowTick - now.time_since_epoch() % kSlowTick;
   MonoTime at = slow_tick_;
   if (!wal_watch_ && options_.monitor_interval.count() > 0) {
     at = std::min(at, now + options_.monitor_interval);
@@ -217,12 +211,9 @@ void Database::ArmWatches() {
   };
   if (!directory_watch_) {
     const std::string name = options_.path.filename().string();
-    auto watch = env_.WatchDirectory(options_.path.parent_path(),
-                                     [this, name](FileEvent event, const std::string& entry) {
-                                       if (event == FileEvent::kEntry && !entry.starts_with(name))
-                                         return;
-                                       Wake();
-                                     });
+    auto watch = env_.WatchEntries(options_.path.parent_path(),
+                                   {name, name + "-wal", name + "-shm", name + "-journal"},
+                                   [this](FileEvent, const std::string&) { Wake(); });
     if (watch.ok()) directory_watch_ = std::move(watch).value();
   }
   if (!attachment_) return;
