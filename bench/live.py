@@ -170,21 +170,12 @@ class Live:
         lab.wait_for("the first file", lambda: lab.replica_files(self._replica()))
         time.sleep(2)
         before, began = measure.process_cpu(process.pid), time.monotonic()
-        switches = self._switches(process.pid)
+        switches = measure.context_switches(process.pid)
         time.sleep(self.options.seconds)
         passed = time.monotonic() - began
         self.report.section(f"Idle for {passed:.0f} s")
         self.report.absolute("CPU a minute",
                              (measure.process_cpu(process.pid) - before) / passed * 60, "s", 0.001)
         self.report.absolute("context switches",
-                             (self._switches(process.pid) - switches) / passed, "/s", 1.0)
+                             (measure.context_switches(process.pid) - switches) / passed, "/s", 1.0)
         lab.require(lab.stop(process) == 0, "replicate failed")
-
-    @staticmethod
-    def _switches(pid):
-        total = 0
-        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-            for line in (task / "status").read_text().splitlines():
-                if "ctxt_switches" in line:
-                    total += int(line.split()[1])
-        return total

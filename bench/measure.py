@@ -49,6 +49,16 @@ def process_memory(pid):
     return values["VmRSS"], values["VmHWM"]
 
 
+def context_switches(pid):
+    """Of all threads of a running process so far."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if "ctxt_switches" in line:
+                total += int(line.split()[1])
+    return total
+
+
 def interleaved(runs, contenders):
     """Runs each contender once a round, so that a noisy moment hits all alike.
 
@@ -95,6 +105,7 @@ class Report:
 
     def __init__(self):
         self.rows = []
+        self.failures = []
 
     def section(self, title):
         print(f"\n{title}\n" + self._line(*self.HEADINGS), flush=True)
@@ -109,6 +120,11 @@ class Report:
 
     def plain(self, figure, measured, unit):
         print(self._line(figure, show(measured, unit), "", "", "", ""), flush=True)
+
+    def failed(self, figure, why):
+        """A measurement that came to no end."""
+        self.failures.append(figure)
+        print(f"  {figure}: FAILED: {why}", flush=True)
 
     def _add(self, row):
         self.rows.append(row)
@@ -125,7 +141,8 @@ class Report:
     def summary(self):
         missed = [row.figure for row in self.rows if not row.met]
         print(f"\n{len(self.rows) - len(missed)} of {len(self.rows)} targets met"
-              + (f"; missed: {'; '.join(missed)}" if missed else ""))
+              + (f"; missed: {'; '.join(missed)}" if missed else "")
+              + (f"; failed: {'; '.join(self.failures)}" if self.failures else ""))
 
 
 def show(value, unit):
@@ -135,4 +152,6 @@ def show(value, unit):
         return f"{value * 1e3:.2f} ms"
     if unit == "us":
         return f"{value:.0f} us" if value >= 100 else f"{value:.1f} us"
-    return f"{value:.2f} {unit}"
+    if not unit:
+        return f"{value}"
+    return f"{value:.2f} {unit}" if value == 0 or value >= 0.1 else f"{value:.3f} {unit}"

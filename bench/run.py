@@ -15,13 +15,14 @@ import pathlib
 import sys
 
 import bulk
+import fleet
 import live
 import measure
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 import lab  # noqa: E402
 
-SECTIONS = ("start", "idle", "lag", "capture", "latency", "first-sync", "restore")
+SECTIONS = ("start", "idle", "lag", "capture", "latency", "first-sync", "restore", "fleet")
 
 
 def main():
@@ -35,9 +36,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=5, help="of each live measurement")
     parser.add_argument("--commits", type=int, default=10, help="lone commits for the lag")
     parser.add_argument("--quiet", type=float, default=1.5, help="seconds between lone commits")
+    fleet.add_arguments(parser, "100,1000")
     parser.add_argument("--folder", help="where to work (default: the system's temporary folder)")
     options = parser.parse_args()
     options.mib = [int(size) for size in options.mib.split(",")]
+    options.databases = [int(count) for count in options.databases.split(",")]
     wanted = options.only.split(",")
     unknown = set(wanted) - set(SECTIONS)
     if unknown:
@@ -45,9 +48,11 @@ def main():
     report = measure.Report()
     with lab.Lab("bench", parent=options.folder) as box:
         large, small = bulk.Bulk(options, report, box), live.Live(options, report, box)
+        many = fleet.Fleet(options, report, box)
         actions = {"start": small.start, "idle": small.idle, "lag": small.lag,
                    "capture": small.capture, "latency": small.latency,
-                   "first-sync": large.first_sync, "restore": large.restore}
+                   "first-sync": large.first_sync, "restore": large.restore,
+                   "fleet": many.measure}
         try:
             for section in SECTIONS:
                 if section in wanted:
@@ -56,7 +61,7 @@ def main():
             print(f"\nFAILED: {error}")
             return 1
     report.summary()
-    return 0
+    return 0 if not report.failures else 1
 
 
 if __name__ == "__main__":

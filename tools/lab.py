@@ -69,6 +69,10 @@ class Lab:
         self._processes.append(process)
         return process
 
+    def running(self):
+        """What start() started and has not ended."""
+        return [process for process in self._processes if process.poll() is None]
+
     def run(self, command, timeout=120, env=None, stdin=None):
         """Runs a process to its end. Returns it with text output; does not judge the exit code.
 
