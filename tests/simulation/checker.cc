@@ -70,7 +70,8 @@ Checker::Checker(World& world, Model& model, Store& store, const UpkeepOptions& 
 }
 
 void Checker::OnReported(Txid txid) {
-  if (txid <= reported_ || !whole_) return;
+  // Of what was removed behind its back the engine learns later.
+  if (txid <= reported_ || !whole_ || txid > stored_) return;
   reported_ = txid;
   CheckDurable();
 }
@@ -132,6 +133,7 @@ void Checker::OnHistoryCut() {
   ++cuts_;
   whole_ = false;
   reported_ = Txid{};
+  stored_ = Txid{};
 }
 
 std::optional<Image> Checker::Decode(const FileId& id, std::span<const std::byte> content) {
@@ -202,6 +204,7 @@ void Checker::OnStored(const FileId& id, std::span<const std::byte> content) {
   before->second = stored;
   ++files_checked_;
   stored_bytes_ += content.size();
+  stored_ = std::max(stored_, id.txids.max);
   Judge(id, *decoded);
   // Healed once there is a way through all that is there.
   if (!whole_) whole_ = NewestPlan().has_value();

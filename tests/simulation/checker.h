@@ -67,6 +67,7 @@ class Checker {
   };
   std::map<FileId, Stored> objects_;
   Txid reported_;
+  Txid stored_;  // The newest since the history was last cut.
   bool whole_ = true;  // There is a way through all that is stored.
   std::uint64_t cuts_ = 0;
   std::uint64_t stored_bytes_ = 0;
