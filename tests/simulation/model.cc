@@ -110,6 +110,10 @@ std::optional<Model::Number> Model::Find(const Image& image, Number from) const 
   return std::nullopt;
 }
 
+bool Model::IsThere() const {
+  return world_.disk().Stat(path_).ok();
+}
+
 bool Model::IsOfPresentFile(Number number) const {
   const auto stat = world_.disk().Stat(path_);
   return stat.ok() && stat.value().identity.inode == states_[number - 1].inode;

@@ -59,6 +59,8 @@ class Model {
     friend bool operator==(const WalId&, const WalId&) = default;
   };
   std::optional<WalId> PresentWal() const;
+  // There is a file at the path.
+  bool IsThere() const;
   // Whether it was a state of the file that is at the path now.
   bool IsOfPresentFile(Number number) const;
   // The oldest state from `from` on that is `image`.

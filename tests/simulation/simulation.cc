@@ -28,6 +28,8 @@ constexpr std::size_t kMostLevel0Files = 3;
 
 void CheckCaughtUp(World& world, Model& model, Checker& checker) {
   if (world.failed() || model.newest() == 0) return;
+  // Deleted while nobody replicated, and with it what nobody had captured.
+  if (!model.IsThere()) return;
   const auto newest = checker.NewestState();
   const Model::Number last = model.newest();
   if (!newest) {
