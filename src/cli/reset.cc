@@ -38,8 +38,10 @@ constexpr std::string_view kUsage =
     "\t# Reset using a specific configuration file\n"
     "\tlitestream reset -config /etc/litestream.yml /path/to/database.db\n\n";
 
-// Derived from the LTX files, so it goes with them.
-constexpr const char* kDerivedFiles[] = {"pages.sum", "position"};
+// What is derived from the LTX files goes with them, and what is known of the replicas.
+bool IsDerived(std::string_view name) {
+  return name == "pages.sum" || name == "position" || name.starts_with("catalogue-");
+}
 
 Result<std::string> FindMetaPath(Env& env, const ConfigFlags& flags, const std::string& path) {
   auto config = flags.Load(env);
@@ -135,8 +137,9 @@ Result<int> RunReset(const Invocation& call) {
   const Logger log =
       MakeLogger({}, "", false).With({{"db", std::filesystem::path(path).filename().string()}});
   log.Info("resetting local litestream state", {{"meta_path", meta}, {"ltx_dir", ltx}});
-  for (const char* const name : kDerivedFiles) {
-    auto removed = call.env.Remove(fmt::format("{}/{}", meta, name));
+  for (const DirectoryEntry& entry : LS_TRY(call.env.List(meta), "reset failed")) {
+    if (!IsDerived(entry.name)) continue;
+    auto removed = call.env.Remove(fmt::format("{}/{}", meta, entry.name));
     if (!removed.ok() && !removed.error().Is(ErrorCode::kNotFound)) {
       return std::move(removed).error().Wrap("reset failed");
     }

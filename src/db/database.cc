@@ -148,6 +148,10 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
   OfferWhatWasOpen(fresh);
+  if (Now() >= next_save_) {
+    next_save_ = Now() + kSlowTick;
+    SaveHoldings(ctx, /*at_the_end=*/false);
+  }
   ArmWatches();
   // Armed first, tested after: what came in between is seen now.
   const WalView armed = LS_TRY(attachment_->Peek());

@@ -130,6 +130,8 @@ class Database : private ReplicaHost {
   Result<void> PruneLocal();
   void Detach();
   void LoseMeta();
+  void KeepHoldings();
+  void SaveHoldings(const Context& ctx, bool at_the_end);
   void BeginChain();
   void StopTask();
   void StopReplicas();
@@ -175,6 +177,7 @@ class Database : private ReplicaHost {
   Txid offered_;  // Up to here the uploaders may have the local files.
   MonoTime last_capture_;
   MonoTime next_prune_;
+  MonoTime next_save_;
   MonoTime slow_tick_;
   CommitPace pace_;
   int failures_ = 0;

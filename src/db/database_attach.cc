@@ -5,8 +5,9 @@
 #include <fmt/core.h>
 
 #include "base/try.h"
-#include "format/names.h"
 #include "db/database.h"
+#include "format/crc64.h"
+#include "format/names.h"
 
 namespace litestream {
 
@@ -60,7 +61,29 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   sums_ = LS_TRY(PageSums::Open(env_, options_.meta_path / "pages.sum", file_owner_));
   capture_ = std::make_unique<Capture>(env_, *local_, *sums_, options_.meta_path / "position",
                                        file_owner_, log_);
+  KeepHoldings();
   return capture_->Load(ctx);
+}
+
+// A file for each place.
+void Database::KeepHoldings() {
+  for (std::size_t i = 0; i < holdings_.size(); ++i) {
+    const std::string place = options_.replicas[i].client->Describe();
+    const std::string name = "catalogue-" + FormatHex64(Crc64(0, std::as_bytes(std::span(place))));
+    holdings_[i]->KeepIn(
+        std::make_shared<CatalogueFile>(env_, options_.meta_path / name, file_owner_), place);
+  }
+}
+
+// What is saved costs only a listing if it is not.
+void Database::SaveHoldings(const Context& ctx, bool at_the_end) {
+  const Position& position = capture_->position();
+  if (!position.after) return;
+  for (const auto& holdings : holdings_) {
+    auto saved = at_the_end ? holdings->Save(ctx, position.txid, *position.after)
+                            : holdings->SaveIfQuiet(ctx, position.txid, *position.after);
+    if (!saved.ok()) log_.Debug("cannot save the catalogue", {{"error", saved.error().message()}});
+  }
 }
 
 Result<void> Database::LockMeta() {
@@ -125,6 +148,7 @@ Result<void> Database::OfferLeftovers() {
 // upload.
 void Database::LoseMeta() {
   meta_lock_.reset();
+  for (const auto& holdings : holdings_) holdings->KeepIn(nullptr, "");
   BeginChain();
 }
 

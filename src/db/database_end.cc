@@ -106,6 +106,7 @@ Result<void> Database::Drain(const Context& ctx, int attempt) {
 Result<void> Database::Release() {
   StopTask();
   StopReplicas();
+  if (attachment_ && meta_lock_) SaveHoldings(Context::Background(), /*at_the_end=*/true);
   Detach();
   meta_lock_.reset();
   SetState(DatabaseState::kClosed);

@@ -1,12 +1,91 @@
 #include "db/holdings.h"
 
-#include <utility>
+#include <chrono>
+
+#include "base/try.h"
 
 namespace litestream {
+namespace {
 
-std::optional<Catalogue> Holdings::Look() const {
+constexpr std::chrono::milliseconds kFilePoll{1};
+
+}  // namespace
+
+void Holdings::KeepIn(std::shared_ptr<CatalogueFile> file, std::string place) {
   MutexLock lock(mu_);
-  return catalogue_;
+  file_ = std::move(file);
+  place_ = std::move(place);
+  // What the last one held was dropped from memory.
+  saved_ = false;
+  removed_ = false;
+  stale_ = stale_ || catalogue_.has_value();
+}
+
+Result<void> Holdings::BeginFile(const Context& ctx) {
+  for (;;) {
+    {
+      MutexLock lock(mu_);
+      if (!std::exchange(file_busy_, true)) return {};
+    }
+    LS_TRY(ctx.Wait(kFilePoll));
+  }
+}
+
+void Holdings::EndFile() {
+  MutexLock lock(mu_);
+  file_busy_ = false;
+}
+
+// Between BeginFile and EndFile, as the next one.
+std::optional<Catalogue> Holdings::Load() {
+  std::shared_ptr<CatalogueFile> file;
+  CatalogueOwner owner;
+  {
+    MutexLock lock(mu_);
+    file = file_;
+    owner = {.chain = saved_checksum_, .place = place_};
+  }
+  return file ? file->Load(owner) : std::nullopt;
+}
+
+Result<void> Holdings::Discard() {
+  std::shared_ptr<CatalogueFile> file;
+  bool only_there = false;
+  {
+    MutexLock lock(mu_);
+    if (removed_ || !file_) return {};
+    file = file_;
+    only_there = saved_ && !catalogue_;
+  }
+  auto catalogue = only_there ? Load() : std::nullopt;
+  LS_TRY(file->Discard(), "catalogue");
+  MutexLock lock(mu_);
+  // Unless it was forgotten meanwhile.
+  if (saved_ && !catalogue_) catalogue_ = std::move(catalogue);
+  saved_ = false;
+  stale_ = false;
+  removed_ = file == file_;
+  return {};
+}
+
+Result<std::optional<Catalogue>> Holdings::Look(const Context& ctx) {
+  {
+    MutexLock lock(mu_);
+    if (catalogue_ || !saved_) return catalogue_;
+  }
+  LS_TRY(BeginFile(ctx));
+  auto catalogue = Load();
+  EndFile();
+  MutexLock lock(mu_);
+  if (catalogue_ || !saved_) return catalogue_;
+  // Somebody has removed or damaged it.
+  if (!catalogue) saved_ = false;
+  return catalogue;
+}
+
+bool Holdings::known() const {
+  MutexLock lock(mu_);
+  return catalogue_ || saved_;
 }
 
 std::uint64_t Holdings::changes() const {
@@ -18,6 +97,8 @@ bool Holdings::Learn(Catalogue listed, std::uint64_t changes) {
   MutexLock lock(mu_);
   if (changes != changes_) return false;
   catalogue_ = std::move(listed);
+  saved_ = false;
+  stale_ = !removed_;
   return true;
 }
 
@@ -25,6 +106,83 @@ void Holdings::Forget() {
   MutexLock lock(mu_);
   ++changes_;
   catalogue_.reset();
+  saved_ = false;
+}
+
+Result<void> Holdings::SaveIfQuiet(const Context& ctx, Txid end, std::uint64_t checksum) {
+  {
+    MutexLock lock(mu_);
+    if (std::exchange(changes_when_asked_, changes_) != changes_) return {};
+  }
+  return Save(ctx, end, checksum);
+}
+
+Result<void> Holdings::Save(const Context& ctx, Txid end, std::uint64_t checksum) {
+  {
+    MutexLock lock(mu_);
+    if (!catalogue_ || !file_) return {};
+  }
+  LS_TRY(BeginFile(ctx));
+  std::shared_ptr<CatalogueFile> file;
+  Catalogue catalogue;
+  CatalogueOwner owner;
+  {
+    MutexLock lock(mu_);
+    const bool can = catalogue_ && file_ && under_way_ == 0 && catalogue_->doubtful().empty() &&
+                     catalogue_->newest() == end && catalogue_->ContiguousEnd() == end;
+    if (can) {
+      file = file_;
+      catalogue = *catalogue_;
+      owner = {.chain = checksum, .place = place_};
+      removed_ = false;
+    }
+  }
+  auto saved = file ? file->Save(catalogue, owner) : Result<void>();
+  MutexLock lock(mu_);
+  file_busy_ = false;
+  // No change has begun since: it would have waited for the file. But it may be unknown now.
+  if (!file || !saved.ok() || file != file_) return saved;
+  stale_ = !catalogue_;
+  saved_ = catalogue_.has_value();
+  saved_checksum_ = checksum;
+  catalogue_.reset();
+  return saved;
+}
+
+Result<std::optional<Catalogue>> Holdings::Recall(const Context& ctx, Txid end,
+                                                  std::uint64_t checksum) {
+  LS_TRY(BeginFile(ctx));
+  bool may = false;
+  {
+    MutexLock lock(mu_);
+    may = !stale_ && !catalogue_ && under_way_ == 0;
+    if (may) saved_checksum_ = checksum;
+  }
+  auto catalogue = may ? Load() : std::nullopt;
+  if (catalogue && (catalogue->newest() != end || catalogue->ContiguousEnd() != end)) {
+    catalogue.reset();
+  }
+  MutexLock lock(mu_);
+  file_busy_ = false;
+  if (!catalogue || stale_ || catalogue_) return std::optional<Catalogue>();
+  saved_ = true;
+  return catalogue;
+}
+
+Result<Holdings::Change> Holdings::Begin(const Context& ctx) {
+  LS_TRY(BeginFile(ctx));
+  auto discarded = Discard();
+  MutexLock lock(mu_);
+  file_busy_ = false;
+  LS_TRY(std::move(discarded));
+  ++under_way_;
+  ++changes_;
+  return Change(*this);
+}
+
+void Holdings::End() {
+  MutexLock lock(mu_);
+  --under_way_;
 }
 
 void Holdings::Add(const FileInfo& file) {

@@ -72,13 +72,14 @@ NextRun Keeper::Run(const Context& ctx) {
   const std::uint64_t changes = holdings_.changes();
   // Before the holdings: those of another chain are forgotten when its files are offered.
   chain_ = uploader_.Files().chain;
-  auto holdings = holdings_.Look();
-  if (!holdings) {
+  auto holdings = holdings_.Look(ctx);
+  if (!holdings.ok()) return NextRun::WhenWoken();  // It is stopped.
+  if (!holdings.value()) {
     idle_ = true;
     // Set first, looked at after: what came in between is seen.
-    return holdings_.Look() ? NextRun::At(now) : NextRun::WhenWoken();
+    return holdings_.known() ? NextRun::At(now) : NextRun::WhenWoken();
   }
-  work_ = std::move(*holdings);
+  work_ = std::move(*holdings.value());
   std::erase_if(bad_, [this](const auto& bad) { return !work_.Find(bad.first); });
   for (const auto& [id, file] : bad_) work_.Remove(id);
   auto next = Step(ctx);
@@ -97,6 +98,8 @@ NextRun Keeper::Run(const Context& ctx) {
     const std::size_t count = work_.count(kSnapshotLevel);
     if (count > 0) status_.newest_snapshot = work_.at(kSnapshotLevel, count - 1).created_at;
   }
+  // It may lie for long until the next step, and there may be many databases.
+  work_ = Catalogue();
   if (!levels_.front().pending) {
     idle_ = true;
     if (holdings_.changes() != changes) return NextRun::At(now);
@@ -158,6 +161,7 @@ milliseconds Keeper::UntilTurn(Turns& level, const Moment& now) {
 
 Result<void> Keeper::Compact(const Context& ctx, Turns& level, const Moment& now) {
   const Txid below = work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
+  const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactLevel(ctx, level.level)), "level {}", int{level.level.value});
   return Finish(step, level, below, now);
@@ -185,6 +189,7 @@ Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& n
       return false;
     }
   }
+  const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactSnapshot(ctx, host_.DatabaseBytes())), "snapshot");
   if (step.outcome == Outcome::kReadDatabase) {
@@ -218,6 +223,7 @@ Result<bool> Keeper::PromoteIfReady(const Context& ctx, const Moment& now) {
     if (now.mono >= full_wanted_at_ + kFullPatience) WantFull(*full_above_);
     return false;
   }
+  const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step = LS_TRY(Take(compactor_.Promote(ctx, *file)), "snapshot");
   if (step.outcome == Outcome::kWritten) {
     full_above_.reset();

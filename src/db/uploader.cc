@@ -22,8 +22,8 @@ namespace {
 
 constexpr std::chrono::minutes kMaxBackoff{5};
 constexpr std::chrono::seconds kLogInterval{30};
-// While there is something to upload, the replica is listed anew this often: somebody may have
-// removed files that ours build on.
+// Before something is uploaded the replica is listed, once after a start and then this often:
+// somebody may have removed files that ours build on.
 constexpr std::chrono::hours kListingInterval{6};
 constexpr std::size_t kCompareReadBytes = std::size_t{256} << 10;
 
@@ -103,6 +103,7 @@ LocalFiles Uploader::TakeWanted() {
     Forget();
     rebase_requested_.reset();
     has_written_ = false;
+    may_recall_ = true;
     MutexLock lock(mu_);
     status_.state = ReplicaState::kUnknown;
     status_.error.clear();
@@ -175,11 +176,17 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   // Capture has not moved yet. It will, and then it offers other files.
   if (rebase_requested_ && files.range->min <= *rebase_requested_) return false;
   const MonoTime now = scheduler_.clock().Monotonic();
-  if (list_wanted_.exchange(false)) position_.reset();
-  if (position_ && now - last_listing_ >= kListingInterval) position_.reset();
+  if (list_wanted_.exchange(false)) {
+    position_.reset();
+    may_recall_ = false;
+  }
+  // What was recalled is good enough as long as nothing builds on it.
+  const bool listed = last_listing_ && now - *last_listing_ < kListingInterval;
+  if (position_ && !listed && *position_ < files.range->max) position_.reset();
   if (!position_) {
-    if (!LS_TRY(FindPosition(ctx, files))) return false;
-    last_listing_ = now;
+    const bool recalled = std::exchange(may_recall_, false) && LS_TRY(RecallPosition(ctx, files));
+    if (!recalled && !LS_TRY(FindPosition(ctx, files))) return false;
+    if (!recalled) last_listing_ = now;
   }
   if (base_damaged_ && files.last_full <= *position_) {
     RequestFull();
@@ -266,13 +273,18 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
   } else {
     LS_TRY(std::move(learnt));
   }
-  const auto known = holdings_.Look();
+  const auto known = LS_TRY(holdings_.Look(ctx));
   if (!holdings_.Learn(std::move(listed), changes)) {
     // Somebody knows better than this listing, which was under way: another one.
     Validate();
     return false;
   }
   if (known) Report(known->Compare(listing));
+  NotePosition(end);
+  return true;
+}
+
+void Uploader::NotePosition(Txid end) {
   position_ = end;
   rebase_requested_.reset();
   {
@@ -280,6 +292,21 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
     status_.txid = end;
   }
   on_change_();
+}
+
+// What was saved when everything was quiet, if the newest local file leads to the state that the
+// replica ended with then.
+Result<bool> Uploader::RecallPosition(const Context& ctx, const LocalFiles& files) {
+  const Txid end = files.range->max;
+  const auto header = ReadLocalHeader(env_, host_.LocalPath(end));
+  if (!header.ok() || !header.value().Proof()) return false;
+  const std::uint64_t checksum = header.value().Proof()->after;
+  if (!LS_TRY(holdings_.Recall(ctx, end, checksum))) return false;
+  page_size_ = header.value().page_size;
+  checksum_ = checksum;
+  base_damaged_ = false;
+  behind_gap_.clear();
+  NotePosition(end);
   return true;
 }
 
@@ -500,6 +527,7 @@ Result<void> Uploader::Store(const Context& ctx, const FileId& id, const TxidRan
   const Body body = LS_TRY(OpenBody(ctx, id, local), "upload {}", name);
   const WriteOptions options{
       .created_at = body.created_at, .size_bytes = body.size_bytes, .if_absent = true};
+  const auto change = LS_TRY(holdings_.Begin(ctx));
   auto written = options_.client->Write(ctx, id, *body.source, options);
   if (written.ok()) {
     NoteProgress(written.value());
@@ -579,6 +607,7 @@ Result<void> Uploader::ForceSnapshot(const Context& ctx) {
   if (files.range && (!position_ || *position_ < files.range->max)) {
     return Error(ErrorCode::kUnavailable, "the replica is not level with the database");
   }
+  const auto change = LS_TRY(holdings_.Begin(ctx));
   const FileInfo info = LS_TRY(litestream::ForceSnapshot(
       ctx, env_, *options_.client, files, [this](Txid txid) { return host_.LocalPath(txid); }));
   NoteUploaded(info);

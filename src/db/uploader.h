@@ -81,7 +81,8 @@ class ReplicaHost {
 // 1. Files are uploaded in the order of their TXIDs, each only when the one before is confirmed. So
 //    what a reader of the replica sees is always a prefix.
 // 2. The position is the end of the contiguous run over all levels (D11). It is learnt by listing,
-//    once, and after that from our own confirmed writes; any surprise makes it unknown again.
+//    once, or recalled from what was saved then (db/holdings.h), and after that known from our own
+//    confirmed writes; any surprise makes it unknown again.
 // 3. Nothing is overwritten with other content: writes are put-if-absent, and an object that is
 //    there counts as ours only if its file checksum is. (Merging the same files again gives the
 //    same file.)
@@ -119,6 +120,8 @@ class Uploader {
   Result<bool> Pass(const Context& ctx);
   void Report(const std::vector<CatalogueDifference>& differences);
   Result<bool> FindPosition(const Context& ctx, const LocalFiles& files);
+  Result<bool> RecallPosition(const Context& ctx, const LocalFiles& files);
+  void NotePosition(Txid end);
   Result<bool> IsOurs(const Context& ctx, const LocalFiles& files, const ReplicaListing& listing);
   Result<bool> IsNewestState(const Context& ctx, const LocalFiles& files,
                              const ReplicaListing& listing);
@@ -160,7 +163,8 @@ class Uploader {
   // Level-0 objects behind a gap after position_, ascending.
   std::vector<TxidRange> behind_gap_;
   MonoTime last_pass_;
-  MonoTime last_listing_;
+  std::optional<MonoTime> last_listing_;
+  bool may_recall_ = false;                // Of this chain nothing was asked yet.
   bool has_written_ = false;               // Of this chain: the replica holds files of ours.
   bool base_damaged_ = false;              // The file at position_ is damaged.
   bool more_ = false;                      // The last pass was limited.

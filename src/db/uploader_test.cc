@@ -199,6 +199,63 @@ TEST_F(UploaderTest, BacklogFromTheStart) {
   ExpectProven();
 }
 
+// What a replica holds is kept over a restart, as long as nothing changes behind it.
+TEST_F(UploaderTest, StartWithNothingToDoListsNothing) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(10));
+  ASSERT_EQ(store_.calls(StorageCall::kList), 10U);
+  for (const bool clean : {true, false}) {
+    SCOPED_TRACE(clean);
+    Write(app, 1);
+    Run(minutes(10));
+    clean ? Close() : Stop();
+    const auto lists = store_.calls(StorageCall::kList);
+    Run(minutes(10));
+    EXPECT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync);
+    EXPECT_EQ(engine().Status().replicas[0].txid, engine().Status().txid);
+    EXPECT_EQ(store_.calls(StorageCall::kList), lists);
+    // Before the first upload it is looked at: somebody may have emptied it meanwhile.
+    for (const int expected : {10, 10}) {
+      Write(app, 1);
+      Run(minutes(1));
+      EXPECT_EQ(store_.calls(StorageCall::kList), lists + expected);
+    }
+    ExpectRestores();
+  }
+  // A process that dies while the replica changes has to look.
+  Write(app, 1);
+  Run(seconds(1));
+  Stop();
+  const auto lists = store_.calls(StorageCall::kList);
+  Run(minutes(1));
+  EXPECT_EQ(store_.calls(StorageCall::kList), lists + 10);
+  ExpectRestores();
+  ExpectProven();
+}
+
+// While nobody looked, the database went on, and somebody emptied the replica.
+TEST_F(UploaderTest, WhatWasSavedIsNotBuiltOn) {
+  SqliteApp app(Path());
+  Create(app);
+  Run(minutes(10));
+  Close();
+  Write(app, 2);
+  auto lists = store_.calls(StorageCall::kList);
+  Run(minutes(10));
+  EXPECT_EQ(store_.calls(StorageCall::kList), lists + 10);
+  Close();
+  for (const FileInfo& file : Files(kLevel0)) Delete(file.id);
+  lists = store_.calls(StorageCall::kList);
+  Run(minutes(10));
+  EXPECT_EQ(store_.calls(StorageCall::kList), lists);
+  Write(app, 1);
+  Run(minutes(10));
+  EXPECT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync);
+  ExpectRestores();
+  ExpectProven();
+}
+
 TEST_F(UploaderTest, FilesAPassAreLimited) {
   SqliteApp app(Path());
   Create(app);

@@ -100,8 +100,9 @@ class Catalogue {
 
 // Whose catalogue it is. With another chain or place than the file was saved for, it is unknown.
 struct CatalogueOwner {
-  std::uint64_t chain = 0;  // Names the history that the replica continues.
-  std::string place;        // ReplicaClient::Describe
+  // Names the history that the replica continues: the database checksum at its end.
+  std::uint64_t chain = 0;
+  std::string place;  // ReplicaClient::Describe
 };
 
 // A catalogue on local disk, for the time in which nothing changes: docs/formats/catalogue.md.

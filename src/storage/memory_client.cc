@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -43,6 +44,10 @@ Error LostAnswer() {
 }  // namespace
 
 struct MemoryStore::State {
+  // Tells stores of one process apart.
+  const int number = next_number++;
+  static inline std::atomic<int> next_number{1};
+
   // Counts the call and asks for its fault: an error means that it must not happen, true that its
   // answer must be lost.
   Result<bool> Begin(StorageCall call, const FileId& id) LS_EXCLUDES(mu) {
@@ -105,7 +110,7 @@ class MemoryClient final : public ReplicaClient {
   explicit MemoryClient(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
   std::string_view type() const override { return "memory"; }
-  std::string Describe() const override { return "memory"; }
+  std::string Describe() const override { return fmt::format("memory {}", state_->number); }
   Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
                                      const ListOptions& options) override;
   Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,

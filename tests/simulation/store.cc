@@ -40,7 +40,7 @@ class StoreClient final : public ReplicaClient {
       : store_(store), process_(process), inner_(MakeMemoryClient(store.store_)) {}
 
   std::string_view type() const override { return "simulated"; }
-  std::string Describe() const override { return "simulated store"; }
+  std::string Describe() const override { return store_.name(); }
 
   Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
                                      const ListOptions& options) override {

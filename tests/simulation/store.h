@@ -26,7 +26,8 @@ struct StoreFaults {
 // A bucket somewhere else: it survives whatever happens to the machine.
 class Store {
  public:
-  Store(World& world, const StoreFaults& faults) : world_(world), faults_(faults) {}
+  Store(World& world, const StoreFaults& faults, std::string name)
+      : world_(world), faults_(faults), name_(std::move(name)) {}
 
   // A client for the process.
   std::unique_ptr<ReplicaClient> Connect(Process& process);
@@ -47,12 +48,14 @@ class Store {
   void BreakUntil(std::int64_t at_ns) { broken_until_ns_ = at_ns; }
   bool broken() const { return world_.faults_enabled() && world_.now_ns() < broken_until_ns_; }
   const StoreFaults& faults() const { return faults_; }
+  const std::string& name() const { return name_; }
   std::uint64_t requests() const { return requests_; }
 
  private:
   friend class StoreClient;
   World& world_;
   const StoreFaults faults_;
+  const std::string name_;
   MemoryStore store_;
   OnStored on_stored_;
   OnDelete before_delete_;

@@ -37,7 +37,8 @@ Town::Town(World& world, const Plan& plan, bool log)
     watch_.OnPowerFailure();
   });
   for (int i = 0; i < (plan.second_replica ? 2 : 1); ++i) {
-    sites_.push_back(std::make_unique<Site>(world, model_, plan));
+    sites_.push_back(
+        std::make_unique<Site>(world, model_, plan, fmt::format("store {}", sites_.size() + 1)));
   }
 }
 

@@ -37,8 +37,9 @@ class Town {
   Model& model() { return model_; }
   // Each replica has its own store, and is judged on its own.
   struct Site {
-    Site(World& world, Model& model, const Plan& plan)
-        : store(world, plan.store_faults), checker(world, model, store, plan.upkeep) {}
+    Site(World& world, Model& model, const Plan& plan, std::string name)
+        : store(world, plan.store_faults, std::move(name)),
+          checker(world, model, store, plan.upkeep) {}
     Store store;
     Checker checker;
   };
