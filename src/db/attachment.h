@@ -115,6 +115,7 @@ class Attachment {
   // Pages from `first` on; what lies beyond the file's end is zeros. `out` holds whole pages.
   Result<void> ReadPages(Pgno first, std::span<std::byte> out);
   Result<std::uint64_t> DatabaseFileSize();
+  Result<FileStat> DatabaseStat() { return database_->Stat(); }
   Result<void> SyncDatabaseData();
   // Fewer bytes than asked for only at the WAL's end.
   Result<std::size_t> ReadWal(std::span<std::byte> out, std::uint64_t offset_bytes);

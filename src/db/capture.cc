@@ -144,6 +144,21 @@ Result<void> Capture::NoteFiles(const Attachment& attachment) {
   return {};
 }
 
+Result<PositionNote> Capture::NoteParked(Attachment& attachment) {
+  LS_TRY(FlushSums());
+  PositionNote note;
+  note.txid = position_.txid;
+  note.database = attachment.database_identity();
+  note.wal = attachment.wal_identity();
+  note.boot = HashOfBoot(env_);
+  note.salts = position_.salts;
+  note.end = position_.end;
+  note.parked = StampOf(LS_TRY(attachment.DatabaseStat()));
+  if (note_ != note) LS_TRY(WritePositionNote(env_, note_path_, note, owner_), "note the position");
+  note_ = note;
+  return note;
+}
+
 // --- Writing one file. ---
 
 LtxHeader Capture::NewHeader(std::uint32_t commit_pages) const {

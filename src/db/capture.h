@@ -76,6 +76,9 @@ class Capture {
   Result<Decision> Examine(Attachment& attachment, const WalView& view);
   // Notes which files the position belongs to. After the first capture of an attachment.
   Result<void> NoteFiles(const Attachment& attachment);
+  // Everything is captured and in the database file, the WAL is empty, the file was written a while
+  // ago (GrainOf), and the transaction that saw that is still held.
+  Result<PositionNote> NoteParked(Attachment& attachment);
 
   // From the position to the view's end, or to the first commit at or behind `limit_bytes` (0: no
   // limit). `from_front`: the WAL was restarted, its front continues the position.
@@ -131,6 +134,7 @@ class Capture {
   Result<Batch> MovePosition(const WalView& view, const DatabaseImage& image);
   Result<Decision> ExamineRestart(Attachment& attachment, const WalView& view);
   Result<bool> SealedEndIntact(Attachment& attachment) const;
+  Result<bool> IsAsParked(Attachment& attachment) const;
 
   Env& env_;
   LocalLtx& local_;

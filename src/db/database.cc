@@ -82,6 +82,9 @@ void Database::Start() {
   task_ = scheduler_.Start(Pool::kCapture, options_.path.filename().string(),
                            [this](const Context& ctx) { return Step(ctx); });
   waker_ = task_.get();
+  if (options_.open_databases != nullptr) {
+    member_.emplace(*options_.open_databases, [this] { Wake(); });
+  }
   // For an event that came before anybody could be woken.
   task_->Wake();
 }
@@ -108,7 +111,19 @@ void Database::SetState(DatabaseState state) {
 
 NextRun Database::Step(const Context& ctx) {
   if (!attachment_) {
+    if (may_be_parked_) {
+      auto found = FindParked(ctx);
+      if (!found.ok()) return NoteFailure(found.error());
+    }
+    if (parked_) {
+      const auto next = StepParked(ctx);
+      if (!next.ok()) return NoteFailure(next.error());
+      NoteSuccess();
+      return next.value();
+    }
+    if (!HasRoom()) return NextRun::At(Now() + OpenDatabases::kPatience);
     auto attached = TryAttach(ctx);
+    if (!attachment_ && member_) member_->Leave();
     if (!attached.ok()) return NoteFailure(attached.error());
     if (!attached.value()) {
       SetState(DatabaseState::kWaiting);
@@ -125,6 +140,11 @@ NextRun Database::Step(const Context& ctx) {
   return next.value();
 }
 
+// Where there is nothing to open, no room is needed.
+bool Database::HasRoom() {
+  return !member_ || !env_.Stat(options_.path).ok() || member_->Enter(Now());
+}
+
 Result<NextRun> Database::StepAttached(const Context& ctx) {
   const bool event = event_.exchange(false);
   if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
@@ -137,6 +157,7 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     if (const auto later = Postponed(view, now)) return NextRun::At(*later);
     last_capture_ = now;
     LS_TRY(CaptureNew(ctx));
+    StayOpen(options_.stay_open);
     pace_.Settle();
   } else if (event && LS_TRY(CommitUnderWay(view))) {
     const MonoTime now = Now();
@@ -161,7 +182,13 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     return NextRun::At(std::min(now + pace_.Next(now, /*event=*/false).wait, *Sleep().at));
   }
   pace_.Settle();
+  if (LS_TRY(ParkIfWanted(ctx))) return NextRun::At(Now());
   return Sleep();
+}
+
+// It was in use, or opened: so long it is not asked to make room.
+void Database::StayOpen(std::chrono::nanoseconds duration) {
+  if (member_) member_->SetParkable(Now() + duration);
 }
 
 // There is something to capture: at once after quiet, then at most once an interval, unless much
@@ -202,6 +229,7 @@ NextRun Database::Sleep() {
     at = std::min(at, now + options_.monitor_interval);
   }
   if (capture_->newest_is_open()) at = std::min(at, last_capture_ + options_.monitor_interval);
+  if (const auto park = member_ ? member_->ParkAt() : std::nullopt) at = std::min(at, *park);
   if (const auto due = checkpointer_.NextDue(attachment_->held())) at = std::min(at, *due);
   if (capture_->sums_valid()) at = std::min(at, scrubber_.NextDue(now));
   return NextRun::At(at);
@@ -221,6 +249,7 @@ void Database::ArmWatches() {
     if (watch.ok()) directory_watch_ = std::move(watch).value();
   }
   if (!attachment_) return;
+  file_watch_.reset();
   if (wal_watch_ && wal_watch_->Rearm().ok()) return;
   auto watch = env_.WatchFile(attachment_->wal_path(), wake);
   wal_watch_ = watch.ok() ? std::move(watch).value() : nullptr;

@@ -21,6 +21,7 @@
 #include "db/holdings.h"
 #include "db/keeper.h"
 #include "db/local_ltx.h"
+#include "db/open_databases.h"
 #include "db/page_sums.h"
 #include "db/scrubber.h"
 #include "db/uploader.h"
@@ -40,7 +41,13 @@ struct DatabaseOptions {
   // made.
   std::chrono::nanoseconds local_retention = std::chrono::minutes(5);
   std::string sqlite_vfs;  // Empty: the default.
-  UpkeepOptions upkeep;    // Of every replica.
+  // Of all databases of the process, which must outlive them; none: it is never parked while it
+  // runs.
+  OpenDatabases* open_databases = nullptr;
+  std::uint64_t park_max_bytes = 256U << 20;  // A larger one is not parked.
+  // After a commit it is likely that there is another: so long it is not parked.
+  std::chrono::nanoseconds stay_open = std::chrono::minutes(5);
+  UpkeepOptions upkeep;  // Of every replica.
   std::vector<ReplicaOptions> replicas;
 };
 
@@ -51,6 +58,7 @@ enum class DatabaseState : unsigned char {
   kWaiting,    // No file yet, or zero bytes.
   kAttaching,  // Opening, or reading it to find out what changed.
   kReplicating,
+  kParked,   // Nothing happens to it, and it is not open.
   kFailing,  // The last step failed; tries again by itself.
   kClosed,
 };
@@ -77,6 +85,17 @@ struct DatabaseStatus {
 // A task of the capture pool runs Step; nothing here blocks on a replica. States: waiting for the
 // file -> attached (Attachment held, position known) -> detached again when the files are no longer
 // the ones that were opened, or the hold broke. Every way back in goes through Capture::Examine.
+//
+// An idle database can be parked (db/database_park.cc): detached with an empty WAL and everything
+// in the file, whose size and times are noted. As long as they are what was noted and the WAL is
+// empty, nothing has happened; while it is parked, that is all that is looked at. A clean stop
+// parks what it can without effort, so that the next start opens nothing.
+//
+// Invariants of parking:
+// 1. The note is made while a read transaction on mark 0 is held: nobody can backfill, so the file
+//    is exactly the captured state.
+// 2. Whoever writes to the file after that changes its times; whoever commits makes the WAL grow.
+// 3. Whatever is found changed, or not provable, goes through Capture::Examine as after a restart.
 //
 // Threads: Start, Sync, Drain, Release by the owner; Status by anybody.
 class Database : private ReplicaHost {
@@ -116,6 +135,18 @@ class Database : private ReplicaHost {
   Result<bool> KeepMeta();
   Result<void> PrepareMeta(const Context& ctx, const FileStat& database);
   Result<void> OfferLeftovers();
+  Result<void> FindParked(const Context& ctx);
+  Result<NextRun> StepParked(const Context& ctx);
+  Result<bool> IsStillParked();
+  Result<bool> ParkIfWanted(const Context& ctx);
+  Result<bool> Park(const Context& ctx, bool with_effort);
+  Result<bool> EmptyWal(const Context& ctx, bool with_effort);
+  Result<bool> IsOldEnough();
+  bool LetGoOfParked(const Context& ctx);
+  bool WatchParked();
+  bool HasRoom();
+  void StayOpen(std::chrono::nanoseconds duration);
+  void CloseAll();
   Result<void> FirstCapture(const Context& ctx);
   Result<void> CaptureAll(const Context& ctx, Continuation how);
   Result<void> CaptureNew(const Context& ctx);
@@ -183,6 +214,13 @@ class Database : private ReplicaHost {
   int failures_ = 0;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;
+  // Set while it is parked, with the checksum of the database, if it is known.
+  struct Parked {
+    PositionNote note;
+    std::optional<std::uint64_t> checksum;
+  };
+  std::optional<Parked> parked_;
+  bool may_be_parked_ = true;                  // Not looked at yet.
   std::optional<Result<void>> last_captured_;  // Set by the first Drain.
 
   std::atomic<std::uint64_t> rebase_above_{0};
@@ -196,12 +234,14 @@ class Database : private ReplicaHost {
 
   // Before what wakes it, so that it outlives them: a stopped task may be woken.
   std::unique_ptr<Task> task_;
+  std::optional<OpenDatabases::Member> member_;
   // Of each replica.
   std::vector<std::unique_ptr<Holdings>> holdings_;
   std::vector<std::unique_ptr<Uploader>> uploaders_;
   std::vector<std::unique_ptr<Keeper>> keepers_;
   std::unique_ptr<FileWatch> directory_watch_;
   std::unique_ptr<FileWatch> wal_watch_;
+  std::unique_ptr<FileWatch> file_watch_;  // While it is parked.
 };
 
 }  // namespace litestream

@@ -10,6 +10,12 @@
 #include "format/names.h"
 
 namespace litestream {
+namespace {
+
+// How long a database stays open in which nothing had happened when it was opened.
+constexpr std::chrono::milliseconds kMet{100};
+
+}  // namespace
 
 Result<bool> Database::TryAttach(const Context& ctx) {
   const auto stat = env_.Stat(options_.path);
@@ -77,11 +83,12 @@ void Database::KeepHoldings() {
 
 // What is saved costs only a listing if it is not.
 void Database::SaveHoldings(const Context& ctx, bool at_the_end) {
-  const Position& position = capture_->position();
-  if (!position.after) return;
+  const Txid txid = parked_ ? parked_->note.txid : capture_->position().txid;
+  const auto checksum = parked_ ? parked_->checksum : capture_->position().after;
+  if (!checksum) return;
   for (const auto& holdings : holdings_) {
-    auto saved = at_the_end ? holdings->Save(ctx, position.txid, *position.after)
-                            : holdings->SaveIfQuiet(ctx, position.txid, *position.after);
+    auto saved = at_the_end ? holdings->Save(ctx, txid, *checksum)
+                            : holdings->SaveIfQuiet(ctx, txid, *checksum);
     if (!saved.ok()) log_.Debug("cannot save the catalogue", {{"error", saved.error().message()}});
   }
 }
@@ -172,13 +179,20 @@ Result<void> Database::FirstCapture(const Context& ctx) {
     case Continuation::kSame:
       break;
     case Continuation::kRestarted:
-      log_.Info("the WAL was restarted while it was not watched, nothing was lost");
+      // As it is after each time that it was parked.
+      if (decision.reason != "parked") {
+        log_.Info("the WAL was restarted while it was not watched, nothing was lost");
+      }
       break;
     case Continuation::kDoubt:
       log_.Info("comparing the database with what was captured", {{"reason", decision.reason}});
       break;
   }
+  const Txid before = capture_->position().txid;
   LS_TRY(CaptureAll(ctx, decision.continuation));
+  // A fleet that is met for the first time is not likely to be in use as a whole.
+  const bool in_use = before != Txid{} && capture_->position().txid != before;
+  StayOpen(in_use ? options_.stay_open : kMet);
   // The upload is under way already.
   if (capture_->SumsAreBehind()) LS_TRY(capture_->FlushSums());
   LS_TRY(capture_->NoteFiles(*attachment_));
@@ -216,8 +230,6 @@ Result<void> Database::CaptureAll(const Context& ctx, Continuation how) {
 }
 
 void Database::Detach() {
-  directory_watch_.reset();
-  wal_watch_.reset();
   // Without the lock the files are not ours to write.
   if (attachment_ && capture_ && meta_lock_) {
     // What these save is only time at the next start.
@@ -229,10 +241,17 @@ void Database::Detach() {
     }
     OfferWhatWasOpen(/*fresh=*/false);
   }
+  CloseAll();
+}
+
+void Database::CloseAll() {
+  directory_watch_.reset();
+  wal_watch_.reset();
   attachment_.reset();
   capture_.reset();
   sums_.reset();
   local_.reset();
+  if (member_) member_->Leave();
 }
 
 }  // namespace litestream

@@ -53,6 +53,11 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
                 {{"path", (options_.meta_path / "ltx").string()}});
       return {};
     }
+    // It needs the database for that.
+    if (parked_ && !LS_TRY(IsStillParked())) {
+      parked_.reset();
+      LS_TRY(TryAttach(ctx));
+    }
     if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
   }
 }
@@ -60,6 +65,10 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
 // Capturing is local and short; it is done even when the caller is in a hurry.
 Result<void> Database::CaptureLast(const Context& ctx) {
   const Context local_ctx = Context(std::stop_token(), std::nullopt, ctx.clock());
+  if (parked_) {
+    if (LS_TRY(IsStillParked())) return {};
+    parked_.reset();
+  }
   // If the files were replaced and nobody told, it attaches to what is there now.
   if (attachment_) LS_TRY(CheckHold(local_ctx));
   if (!attachment_ && waker_.load() != nullptr) {
@@ -107,6 +116,11 @@ Result<void> Database::Release() {
   StopTask();
   StopReplicas();
   if (attachment_ && meta_lock_) SaveHoldings(Context::Background(), /*at_the_end=*/true);
+  if (attachment_ && meta_lock_ && last_captured_ && last_captured_->ok()) {
+    // What this saves is only time at the next start.
+    auto parked = Park(Context::Background(), /*with_effort=*/false);
+    if (!parked.ok()) log_.Debug("cannot park", {{"error", parked.error().message()}});
+  }
   Detach();
   meta_lock_.reset();
   SetState(DatabaseState::kClosed);

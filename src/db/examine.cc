@@ -18,6 +18,7 @@ Result<Decision> Capture::Examine(Attachment& attachment, const WalView& view) {
   if (note_->database != attachment.database_identity()) {
     return doubt("the database file was replaced");
   }
+  if (LS_TRY(IsAsParked(attachment))) return Decision{Continuation::kRestarted, "parked"};
   if (view.salts != position_.salts) return ExamineRestart(attachment, view);
   if (position_.end.offset_bytes == kWalHeaderSize) {
     // At the front of an empty WAL there is no frame that proves anything.
@@ -27,6 +28,14 @@ Result<Decision> Capture::Examine(Attachment& attachment, const WalView& view) {
     return doubt("the WAL is shorter than before");
   if (!LS_TRY(SealedEndIntact(attachment))) return doubt("the last captured frame was overwritten");
   return Decision{Continuation::kSame, ""};
+}
+
+// Looked at when the read transaction has begun: nobody has backfilled until then, and what is in
+// the WAL now stays.
+Result<bool> Capture::IsAsParked(Attachment& attachment) const {
+  if (!note_->parked || note_->txid != position_.txid) return false;
+  if (note_->boot == 0 || note_->boot != HashOfBoot(env_)) return false;
+  return StampOf(LS_TRY(attachment.DatabaseStat())) == *note_->parked;
 }
 
 Result<bool> Capture::SealedEndIntact(Attachment& attachment) const {

@@ -88,6 +88,11 @@ bool Holdings::known() const {
   return catalogue_ || saved_;
 }
 
+bool Holdings::unsaved() const {
+  MutexLock lock(mu_);
+  return catalogue_ && file_;
+}
+
 std::uint64_t Holdings::changes() const {
   MutexLock lock(mu_);
   return changes_;

@@ -36,6 +36,8 @@ class Holdings {
   void KeepIn(std::shared_ptr<CatalogueFile> file, std::string place);
 
   bool known() const;
+  // It is known, could be kept in the file, and is not.
+  bool unsaved() const;
   // A copy; unset: unknown.
   Result<std::optional<Catalogue>> Look(const Context& ctx);
 

@@ -30,7 +30,30 @@ std::uint64_t CrcOf(std::string_view text) {
   return Crc64(0, std::as_bytes(std::span(text)));
 }
 
+NanoTime TimeOf(std::uint64_t count) {
+  return NanoTime(std::chrono::nanoseconds(static_cast<std::int64_t>(count)));
+}
+std::uint64_t CountOf(NanoTime time) {
+  return static_cast<std::uint64_t>(time.time_since_epoch().count());
+}
+
 }  // namespace
+
+FileStamp StampOf(const FileStat& stat) {
+  return {.size_bytes = stat.size_bytes,
+          .modified_at = stat.modified_at,
+          .changed_at = stat.changed_at};
+}
+
+// The kernel's clock for times of files ticks every 10 ms at most; some file systems keep seconds,
+// or two.
+std::chrono::nanoseconds GrainOf(NanoTime modified_at) {
+  constexpr std::chrono::milliseconds kFine{100};
+  constexpr std::chrono::seconds kCoarse{3};
+  const bool fine = modified_at.time_since_epoch() % std::chrono::microseconds(100) !=
+                    std::chrono::nanoseconds(0);
+  return fine ? std::chrono::nanoseconds(kFine) : std::chrono::nanoseconds(kCoarse);
+}
 
 Position PositionFromHeader(const LtxHeader& header) {
   Position p;
@@ -94,6 +117,11 @@ Result<std::optional<PositionNote>> ReadPositionNote(Env& env, const std::filesy
   note.salts = {High(values["salts"]), Low(values["salts"])};
   note.end.offset_bytes = values["end"];
   note.end.checksum = {High(values["checksum"]), Low(values["checksum"])};
+  if (values.contains("parked-size")) {
+    note.parked = FileStamp{.size_bytes = values["parked-size"],
+                            .modified_at = TimeOf(values["parked-modified"]),
+                            .changed_at = TimeOf(values["parked-changed"])};
+  }
   return std::optional<PositionNote>(note);
 }
 
@@ -112,6 +140,11 @@ Result<void> WritePositionNote(Env& env, const std::filesystem::path& path,
   line("salts", Join(note.salts[0], note.salts[1]));
   line("end", note.end.offset_bytes);
   line("checksum", Join(note.end.checksum[0], note.end.checksum[1]));
+  if (note.parked) {
+    line("parked-size", note.parked->size_bytes);
+    line("parked-modified", CountOf(note.parked->modified_at));
+    line("parked-changed", CountOf(note.parked->changed_at));
+  }
   line("crc", CrcOf(text));
   return WriteFileAtomically(env, path, std::as_bytes(std::span(text)), owner);
 }

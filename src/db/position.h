@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -28,6 +29,18 @@ Position PositionFromHeader(const LtxHeader& header);
 void SetPosition(LtxHeader& header, std::uint64_t start_offset, const WalSalts& salts,
                  const WalPoint& end);
 
+// Tells whether a file was written: no write leaves all of this as it was, if `modified_at` was old
+// enough for the file system's clock when it was noted.
+struct FileStamp {
+  std::uint64_t size_bytes = 0;
+  NanoTime modified_at;
+  NanoTime changed_at;
+  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+};
+FileStamp StampOf(const FileStat& stat);
+// How long after `modified_at` the next write is sure to get another time.
+std::chrono::nanoseconds GrainOf(NanoTime modified_at);
+
 // <meta>/position: what the newest level-0 file cannot say. docs/formats/position.md.
 struct PositionNote {
   Txid txid;  // The note belongs to this file's position; otherwise only `database` counts.
@@ -38,6 +51,10 @@ struct PositionNote {
   // generation changed.
   WalSalts salts = {};
   WalPoint end;
+  // Of the database file when it was parked: all of `txid` was in it, and the WAL was empty. As
+  // long as it is still so, and the machine was not started anew, every commit since is in the WAL,
+  // from its front on. (A power failure may take the times of a write and leave its data.)
+  std::optional<FileStamp> parked;
   friend bool operator==(const PositionNote&, const PositionNote&) = default;
 };
 

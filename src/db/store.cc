@@ -10,12 +10,18 @@
 namespace litestream {
 
 Store::Store(Env& env, Scheduler& scheduler, const StoreOptions& options, const Logger& log)
-    : env_(env), scheduler_(scheduler), options_(options), log_(log) {}
+    : env_(env),
+      scheduler_(scheduler),
+      options_(options),
+      log_(log),
+      open_databases_(options.max_open_databases) {}
 
 Store::~Store() = default;
 
 Result<void> Store::Add(const DatabaseOptions& options) {
-  auto database = std::make_shared<Database>(env_, scheduler_, options, log_);
+  DatabaseOptions with_limit = options;
+  with_limit.open_databases = &open_databases_;
+  auto database = std::make_shared<Database>(env_, scheduler_, with_limit, log_);
   MutexLock lock(mu_);
   for (const auto& other : databases_) {
     if (other->path() == database->path()) {

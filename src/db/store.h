@@ -19,6 +19,7 @@ namespace litestream {
 struct StoreOptions {
   std::chrono::nanoseconds shutdown_sync_timeout = std::chrono::seconds(30);  // 0: one attempt.
   std::chrono::nanoseconds shutdown_sync_interval = std::chrono::milliseconds(500);
+  int max_open_databases = 256;  // Beyond that, idle ones are parked; negative: no limit.
 };
 
 // What `-once` does beside capturing and uploading. Told before each step, for the log.
@@ -54,6 +55,7 @@ class Store {
   Scheduler& scheduler_;
   StoreOptions options_;
   Logger log_;
+  OpenDatabases open_databases_;
   mutable Mutex mu_{LockRank::kStore};
   std::vector<std::shared_ptr<Database>> databases_ LS_GUARDED_BY(mu_);
   bool started_ LS_GUARDED_BY(mu_) = false;

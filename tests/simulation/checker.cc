@@ -132,6 +132,7 @@ void Checker::AfterDelete(std::span<const FileId> ids) {
 void Checker::OnHistoryCut() {
   ++cuts_;
   whole_ = false;
+  newest_when_cut_ = model_.newest();
   reported_ = Txid{};
   stored_ = Txid{};
 }

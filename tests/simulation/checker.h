@@ -40,6 +40,8 @@ class Checker {
   std::uint64_t stored_bytes() const { return stored_bytes_; }
   std::uint64_t restores_compared() const { return restores_compared_; }
   bool history_is_whole() const { return whole_; }
+  // Since the history was cut there was nothing to upload, and so no reason to look.
+  bool has_rested_since_cut() const { return newest_when_cut_ == model_.newest(); }
 
  private:
   void OnStored(const FileId& id, std::span<const std::byte> content);
@@ -68,6 +70,7 @@ class Checker {
   std::map<FileId, Stored> objects_;
   Txid reported_;
   Txid stored_;  // The newest since the history was last cut.
+  Model::Number newest_when_cut_ = 0;
   bool whole_ = true;  // There is a way through all that is stored.
   std::uint64_t cuts_ = 0;
   std::uint64_t stored_bytes_ = 0;

@@ -84,6 +84,14 @@ void EngineWatch::OnComparison(const Causes& now, std::string_view reason) {
       now.faults != attached_.faults) {
     return;
   }
+  if (parked_) {
+    // With the file as it was, everything since is in the WAL.
+    const auto file = world_.disk().Stat(path_);
+    const bool same = file.ok() && file.value().identity == parked_->identity &&
+                      StampOf(file.value()) == StampOf(*parked_);
+    if (same) Unexplained("comparing the parked database", reason);
+    return;
+  }
   // At the front of an empty WAL nothing can be proven.
   if (reason == "the WAL was empty at the last position") return;
   // It is noted behind the first capture.
@@ -111,7 +119,11 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (now.pid != attached_.pid) rebase_wanted_ = false;
   } else if (message == "attached") {
     attached_ = attaching_[now.pid];
+    parked_.reset();
     if (first_wal_) captured_wal_ = std::exchange(first_wal_, std::nullopt);
+  } else if (message == "parked") {
+    const auto file = world_.disk().Stat(path_);
+    if (file.ok()) parked_ = file.value();
   } else if (message == "comparing the database with what was captured") {
     OnComparison(now, FieldOf(fields, "reason"));
   } else if (message.starts_with("the database or its WAL was replaced")) {
@@ -163,10 +175,20 @@ void EngineWatch::OnPowerFailure() {
   if (captured_.empty() || rebase_wanted_ || captured_causes_.people != people_) return;
   const auto txid = ParseTxid(captured_);
   if (!txid.ok()) return;
-  const auto name = FormatLtxFilename({txid.value(), txid.value()});
-  const auto file = world_.disk().Stat(DefaultMetaPath(path_) / "ltx" / "0" / name);
-  if (SyncFailed(/*of_replicators=*/true) || (file.ok() && file.value().size_bytes > 0)) return;
-  world_.Fail("the power failed, and " + name + ", which was captured before, is gone");
+  if (SyncFailed(/*of_replicators=*/true)) return;
+  // Or one behind it, which nobody had the time to announce.
+  const auto directory = DefaultMetaPath(path_) / "ltx" / "0";
+  const auto files = world_.disk().List(directory);
+  if (files.ok()) {
+    for (const auto& file : files.value()) {
+      const auto id = ParseLtxFilename(file.name);
+      if (!id || id->max < txid.value()) continue;
+      const auto stat = world_.disk().Stat(directory / file.name);
+      if (stat.ok() && stat.value().size_bytes > 0) return;
+    }
+  }
+  world_.Fail("the power failed, and " + FormatTxid(txid.value()) +
+              ", which was captured before, is gone");
 }
 
 }  // namespace litestream::sim

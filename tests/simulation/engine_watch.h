@@ -69,6 +69,7 @@ class EngineWatch {
   bool rebase_wanted_ = false;  // Until capture has gone on elsewhere.
   std::optional<Model::WalId> captured_wal_;
   std::optional<Model::WalId> first_wal_;
+  std::optional<FileStat> parked_;  // The database file, when it was last parked.
 };
 
 }  // namespace litestream::sim

@@ -117,6 +117,7 @@ Plan DrawPlan(std::uint64_t seed) {
   // Some runs have no trouble at all: they show what is promised to everybody.
   if (dice.OneIn(5)) {
     DrawUpkeep(plan.upkeep, dice);
+    plan.park = dice.OneIn(2);
     return plan;
   }
   DrawTrouble(plan, dice);
@@ -139,6 +140,7 @@ Plan DrawPlan(std::uint64_t seed) {
   plan.backups = dice.OneIn(8);
   plan.outages = dice.OneIn(6);
   DrawUpkeep(plan.upkeep, dice);
+  plan.park = dice.OneIn(2);
   return plan;
 }
 

@@ -38,6 +38,7 @@ struct Plan {
   std::uint64_t max_sync_wal_bytes = 64U << 20U;
   Nanos scrub_interval{std::chrono::hours(24)};
   Nanos local_retention{std::chrono::minutes(5)};
+  bool park = false;     // Whenever nothing happens for some seconds.
   UpkeepOptions upkeep;  // Levels, snapshots, retention.
   bool second_replica = false;
   bool rival = false;  // A second one on the same database, that must keep out.

@@ -30,6 +30,7 @@ void CheckCaughtUp(World& world, Model& model, Checker& checker) {
   if (world.failed() || model.newest() == 0) return;
   // Deleted while nobody replicated, and with it what nobody had captured.
   if (!model.IsThere()) return;
+  if (checker.has_rested_since_cut()) return;
   const auto newest = checker.NewestState();
   const Model::Number last = model.newest();
   if (!newest) {

@@ -263,6 +263,9 @@ void Town::RunReplicator(Process& process) {
     replica.sync_interval = plan_.sync_interval;
     options.replicas.push_back(replica);
   }
+  OpenDatabases none(0);
+  if (plan_.park) options.open_databases = &none;
+  options.stay_open = seconds(3);
   Database database(process.env(), process.scheduler(), options,
                     watch_.MakeLogger(process, log_level_));
   database.Start();

@@ -22,6 +22,8 @@ class FaultEnv final : public Env {
   explicit FaultEnv(Env& base) : base_(base) {}
   // Called from any thread. Unset: nothing fails.
   void SetHook(Hook hook) { hook_ = std::move(hook); }
+  // As if the machine had been started anew. Before anybody uses it.
+  void SetBootId(std::string id) { boot_id_ = std::move(id); }
   // Writes of nothing but zeros leave holes, and no space is reserved.
   void SetSparse(bool sparse) { sparse_ = sparse; }
 
@@ -78,7 +80,7 @@ class FaultEnv final : public Env {
     return base_.WatchDirectory(path, std::move(callback));
   }
   void Random(std::span<std::byte> out) override { base_.Random(out); }
-  std::string BootId() override { return base_.BootId(); }
+  std::string BootId() override { return boot_id_.empty() ? base_.BootId() : boot_id_; }
   const Clock& clock() const override { return base_.clock(); }
 
  private:
@@ -123,6 +125,7 @@ class FaultEnv final : public Env {
   }
 
   Env& base_;
+  std::string boot_id_;  // Empty: that of the base.
   Hook hook_;
   bool sparse_ = false;
 };

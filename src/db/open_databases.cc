@@ -1,0 +1,82 @@
+#include "db/open_databases.h"
+
+#include <algorithm>
+
+namespace litestream {
+
+OpenDatabases::Member::~Member() {
+  MutexLock lock(all_.mu_);
+  all_.Remove(*this);
+}
+
+void OpenDatabases::Remove(Member& member) {
+  if (std::exchange(member.waiting_, false)) std::erase(waiting_, &member);
+  if (!std::exchange(member.inside_, false)) return;
+  by_time_.erase({member.parkable_at_, &member});
+  member.asked_ = false;
+  --inside_;
+  WakeNext();
+}
+
+void OpenDatabases::WakeNext() {
+  if (waiting_.empty()) return;
+  Member& member = *waiting_.front();
+  waiting_.pop_front();
+  member.waiting_ = false;
+  member.wake_();
+}
+
+bool OpenDatabases::Member::Enter(MonoTime now) {
+  MutexLock lock(all_.mu_);
+  if (inside_) return true;
+  const bool room = all_.limit_ < 0 || all_.inside_ < static_cast<std::size_t>(all_.limit_);
+  // Those that were asked are on their way: as many may wait.
+  const std::size_t asked = all_.inside_ - all_.by_time_.size();
+  const std::size_t others = all_.waiting_.size() - (waiting_ ? 1 : 0);
+  const bool someone_goes = asked > others;
+  const bool can_ask = !all_.by_time_.empty() && all_.by_time_.begin()->first <= now + kPatience;
+  if (!room && (someone_goes || can_ask)) {
+    if (!someone_goes) {
+      Member& first = *all_.by_time_.begin()->second;
+      all_.by_time_.erase(all_.by_time_.begin());
+      first.asked_ = true;
+      first.wake_();
+    }
+    if (!std::exchange(waiting_, true)) all_.waiting_.push_back(this);
+    return false;
+  }
+  if (std::exchange(waiting_, false)) std::erase(all_.waiting_, this);
+  inside_ = true;
+  ++all_.inside_;
+  // Until it says otherwise.
+  parkable_at_ = now + kPatience;
+  all_.by_time_.emplace(parkable_at_, this);
+  return true;
+}
+
+void OpenDatabases::Member::Leave() {
+  MutexLock lock(all_.mu_);
+  all_.Remove(*this);
+}
+
+void OpenDatabases::Member::SetParkable(MonoTime at) {
+  MutexLock lock(all_.mu_);
+  if (!inside_ || (!asked_ && at == parkable_at_)) return;
+  all_.by_time_.erase({parkable_at_, this});
+  const bool refused = std::exchange(asked_, false);
+  parkable_at_ = at;
+  all_.by_time_.emplace(at, this);
+  // Somebody else may be asked.
+  if (refused) all_.WakeNext();
+}
+
+std::optional<MonoTime> OpenDatabases::Member::ParkAt() const {
+  MutexLock lock(all_.mu_);
+  if (!inside_) return std::nullopt;
+  if (asked_) return MonoTime{};
+  const bool crowded = all_.limit_ >= 0 && all_.inside_ > static_cast<std::size_t>(all_.limit_);
+  if (!crowded) return std::nullopt;
+  return parkable_at_;
+}
+
+}  // namespace litestream

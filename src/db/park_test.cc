@@ -1,0 +1,375 @@
+// Databases at which nothing happens: closed, and found again (design 9).
+
+#include <chrono>
+#include <filesystem>
+
+#include "db/store.h"
+#include "format/names.h"
+#include "tests/support/db_fixture.h"
+#include "tests/support/fault_env.h"
+#include "tests/support/recorded_log.h"
+
+namespace litestream {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr const char* kCompared = "comparing the database with what was captured";
+
+class ParkTest : public DbFixture {
+ protected:
+  ParkTest() {
+    log_ = recorded_.logger();
+    row_bytes_ = 500;
+  }
+  DatabaseOptions ParkingOptions() {
+    DatabaseOptions options = Options();
+    options.open_databases = &open_;
+    return options;
+  }
+  void Start() {
+    engine_ = std::make_unique<Database>(*env_, scheduler_, ParkingOptions(), log_);
+    Run(seconds(1));
+  }
+  // The file's times are those of the real clock, and the engine's are simulated.
+  void Age() {
+    std::filesystem::last_write_time(
+        Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  }
+  void Park() {
+    Run(minutes(6));
+    Age();
+    Run(minutes(6));
+    ASSERT_EQ(State(), DatabaseState::kParked) << engine().Status().error;
+  }
+  DatabaseState State() { return engine().Status().state; }
+  void ExpectLevel() {
+    const DatabaseStatus status = engine().Status();
+    EXPECT_EQ(status.replicas[0].state, ReplicaState::kInSync) << status.replicas[0].error;
+    EXPECT_EQ(status.replicas[0].txid, status.txid);
+    ExpectRestores();
+  }
+  std::uintmax_t WalBytes() {
+    return std::filesystem::exists(Wal()) ? std::filesystem::file_size(Wal()) : 0;
+  }
+
+  RecordedLog recorded_{LogLevel::kDebug};
+  OpenDatabases open_{0};
+};
+
+TEST_F(ParkTest, IdleDatabaseIsClosed) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  Start();
+  EXPECT_EQ(State(), DatabaseState::kReplicating);
+  Park();
+  EXPECT_EQ(WalBytes(), 0U);
+  ExpectLevel();
+  // Nobody holds it any more: not the database, and not our state.
+  app.Exec("PRAGMA locking_mode = EXCLUSIVE");
+  app.Exec("BEGIN EXCLUSIVE");
+  app.Exec("ROLLBACK");
+  EXPECT_TRUE(Env::Real().Lock(Meta() / "lock", {}).ok());
+}
+
+TEST_F(ParkTest, CommitsWakeIt) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  Start();
+  for (int i = 0; i < 3; ++i) {
+    SCOPED_TRACE(i);
+    Park();
+    const Txid before = engine().Status().txid;
+    Write(app, 3);
+    Run(minutes(6));
+    EXPECT_EQ(engine().Status().txid, before.Next());
+    ExpectLevel();
+  }
+  // Everything was in the WAL, from its front on.
+  EXPECT_EQ(recorded_.Count(kCompared), 0);
+  EXPECT_GE(recorded_.Count("parked"), 3);
+}
+
+// The WAL is gone when we look, and its commits are in the file.
+TEST_F(ParkTest, ApplicationThatClosesTheDatabase) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 5);
+    Start();
+    Park();
+  }
+  {
+    SqliteApp app(Path());
+    Write(app, 3);
+    app.Exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  }
+  Run(minutes(6));
+  EXPECT_EQ(recorded_.Count(kCompared), 1);
+  ExpectLevel();
+}
+
+// Part of it is in the file already, and all of it in the WAL.
+TEST_F(ParkTest, CheckpointByTheApplication) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  Start();
+  Park();
+  Write(app, 3);
+  app.Exec("PRAGMA wal_checkpoint(PASSIVE)");
+  Write(app, 3);
+  Run(minutes(6));
+  EXPECT_EQ(recorded_.Count(kCompared), 1);
+  ExpectLevel();
+}
+
+TEST_F(ParkTest, ReplacedOrDeletedWhileItIsParked) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 5);
+    Start();
+    Park();
+  }
+  const auto copy = dir_.path() / "copy";
+  std::filesystem::copy_file(Path(), copy);
+  std::filesystem::remove(Path());
+  std::filesystem::remove(Wal());
+  Run(minutes(6));
+  EXPECT_EQ(State(), DatabaseState::kWaiting);
+  {
+    SqliteApp other(copy);
+    Write(other, 7);
+  }
+  std::filesystem::rename(copy, Path());
+  Run(minutes(6));
+  EXPECT_EQ(recorded_.Count(kCompared), 1);
+  ExpectLevel();
+}
+
+// A clean stop parks, and the start opens nothing and asks for nothing.
+TEST_F(ParkTest, StopAndStart) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  Start();
+  Run(minutes(5));
+  Age();
+  Close();
+  EXPECT_EQ(WalBytes(), 0U);
+  const auto lists = store_.calls(StorageCall::kList);
+  Start();
+  Run(minutes(6));
+  EXPECT_EQ(State(), DatabaseState::kParked);
+  EXPECT_EQ(store_.calls(StorageCall::kList), lists);
+  ExpectLevel();
+  EXPECT_EQ(recorded_.Count("attached"), 1);
+  // And once more.
+  Close();
+  Write(app, 2);
+  Start();
+  Run(minutes(6));
+  ExpectLevel();
+  EXPECT_EQ(recorded_.Count(kCompared), 0);
+  EXPECT_EQ(recorded_.Count("attached"), 2);
+}
+
+// The replica was emptied, and only the database has what it needs.
+TEST_F(ParkTest, StopOpensItIfTheReplicaNeedsIt) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  Start();
+  Park();
+  Close();
+  const auto client = MakeMemoryClient(store_);
+  const auto files = client->List(ctx_, kLevel0, {});
+  for (const FileInfo& file : files.value()) {
+    ASSERT_TRUE(client->Delete(ctx_, std::span(&file.id, 1)).ok());
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(Meta())) {
+    if (entry.path().filename().string().starts_with("catalogue-")) {
+      std::filesystem::remove(entry.path());
+    }
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(Meta() / "ltx/0")) {
+    if (entry.path().filename() != FormatLtxFilename({Txid{1}, Txid{1}})) continue;
+    std::filesystem::remove(entry.path());
+  }
+  engine_ = std::make_unique<Database>(*env_, scheduler_, ParkingOptions(), log_);
+  store_.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
+  Run(seconds(1));
+  store_.SetFaults(nullptr);
+  Close();
+  ExpectRestores();
+}
+
+// Stopped while it is parked, with commits that nobody has looked at.
+TEST_F(ParkTest, StopTakesTheLastCommits) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  Start();
+  Park();
+  Write(app, 2);
+  Close();
+  ExpectRestores();
+}
+
+// The times of a write may survive a power failure, and its data not, or the other way round.
+TEST_F(ParkTest, ProvesNothingAfterTheMachineWasStartedAnew) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  Start();
+  Park();
+  Close();
+  testing::FaultEnv env(Env::Real());
+  env.SetBootId("another");
+  env_ = &env;
+  Start();
+  EXPECT_EQ(recorded_.Count(kCompared), 1);
+  ExpectLevel();
+  Stop();
+}
+
+TEST_F(ParkTest, LargeOnesStayOpen) {
+  SqliteApp app(Path());
+  CreateTable(app, 100);
+  DatabaseOptions options = ParkingOptions();
+  options.park_max_bytes = 10'000;
+  engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+  Run(minutes(6));
+  Age();
+  Run(minutes(60));
+  EXPECT_EQ(State(), DatabaseState::kReplicating);
+}
+
+// A reader who stays keeps the WAL from being emptied.
+TEST_F(ParkTest, ReadersAreLeftAlone) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  SqliteApp reader(Path());
+  Start();
+  reader.Exec("BEGIN; SELECT count(*) FROM t");
+  Write(app, 1);
+  Run(minutes(6));
+  Age();
+  Run(minutes(6));
+  EXPECT_EQ(State(), DatabaseState::kReplicating);
+  EXPECT_EQ(reader.Int("SELECT count(*) FROM t"), 5);
+  reader.Exec("COMMIT");
+  Run(minutes(6));
+  Age();
+  Run(minutes(6));
+  EXPECT_EQ(State(), DatabaseState::kParked);
+  ExpectLevel();
+}
+
+// --- How many are open. ---
+
+class Woken {
+ public:
+  std::function<void()> Callback() {
+    return [this] { ++count_; };
+  }
+  int Take() { return std::exchange(count_, 0); }
+
+ private:
+  int count_ = 0;
+};
+
+TEST(OpenDatabases, WhoIsIdleLongestMakesRoom) {
+  OpenDatabases all(2);
+  Woken woken[4];
+  OpenDatabases::Member a(all, woken[0].Callback());
+  OpenDatabases::Member b(all, woken[1].Callback());
+  OpenDatabases::Member c(all, woken[2].Callback());
+  OpenDatabases::Member d(all, woken[3].Callback());
+  const MonoTime now{minutes(1)};
+  EXPECT_TRUE(a.Enter(now));
+  EXPECT_TRUE(b.Enter(now));
+  a.SetParkable(now - seconds(1));
+  b.SetParkable(now - seconds(2));
+  EXPECT_FALSE(a.ParkAt());
+  EXPECT_FALSE(c.Enter(now));
+  EXPECT_EQ(woken[1].Take(), 1);
+  EXPECT_EQ(b.ParkAt(), MonoTime{});
+  // Asking again asks nobody else; another one does.
+  EXPECT_FALSE(c.Enter(now));
+  EXPECT_EQ(woken[0].Take(), 0);
+  EXPECT_FALSE(d.Enter(now));
+  EXPECT_EQ(woken[0].Take(), 1);
+  b.Leave();
+  EXPECT_EQ(woken[2].Take(), 1);
+  EXPECT_TRUE(c.Enter(now));
+  c.SetParkable(now + minutes(5));
+  // It cannot: nobody is left to be asked, so nobody waits.
+  a.SetParkable(now + minutes(5));
+  EXPECT_EQ(woken[3].Take(), 1);
+  EXPECT_TRUE(d.Enter(now));
+  EXPECT_EQ(a.ParkAt(), now + minutes(5));
+  d.Leave();
+  EXPECT_FALSE(a.ParkAt());
+}
+
+TEST(OpenDatabases, WhoGoesAwayIsForgotten) {
+  OpenDatabases all(1);
+  Woken woken[2];
+  auto a = std::make_unique<OpenDatabases::Member>(all, woken[0].Callback());
+  auto b = std::make_unique<OpenDatabases::Member>(all, woken[1].Callback());
+  EXPECT_TRUE(a->Enter(MonoTime{}));
+  a->SetParkable(MonoTime{});
+  EXPECT_FALSE(b->Enter(MonoTime{}));
+  a.reset();
+  EXPECT_EQ(woken[1].Take(), 1);
+  EXPECT_TRUE(b->Enter(MonoTime{}));
+  b.reset();
+}
+
+TEST(OpenDatabases, NoLimit) {
+  OpenDatabases all(-1);
+  Woken woken;
+  OpenDatabases::Member a(all, woken.Callback());
+  EXPECT_TRUE(a.Enter(MonoTime{}));
+  a.SetParkable(MonoTime{});
+  EXPECT_FALSE(a.ParkAt());
+}
+
+// Many databases, few of which may be open: all are replicated, by the real scheduler.
+TEST(OpenDatabasesTest, FleetTakesTurns) {
+  constexpr int kDatabases = 40;
+  constexpr int kLimit = 4;
+  const TempDir dir;
+  std::vector<std::unique_ptr<MemoryStore>> stores;
+  RecordedLog recorded(LogLevel::kDebug);
+  const auto scheduler = MakePoolScheduler({});
+  Store store(Env::Real(), *scheduler, {.max_open_databases = kLimit}, recorded.logger());
+  for (int i = 0; i < kDatabases; ++i) {
+    DatabaseOptions options;
+    options.path = dir.path() / ("db" + std::to_string(i));
+    SqliteApp app(options.path);
+    app.Exec("CREATE TABLE t (x)");
+    app.Close();
+    std::filesystem::last_write_time(
+        options.path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+    stores.push_back(std::make_unique<MemoryStore>());
+    ReplicaOptions replica;
+    replica.client = MakeMemoryClient(*stores.back());
+    options.replicas = {replica};
+    ASSERT_TRUE(store.Add(options).ok());
+  }
+  store.Start();
+  const Context ctx(std::stop_token(), Clock::Real().Monotonic() + minutes(2), Clock::Real());
+  const auto done = [&] {
+    int level = 0;
+    int parked = 0;
+    for (const DatabaseStatus& status : store.Status()) {
+      level += status.replicas[0].state == ReplicaState::kInSync ? 1 : 0;
+      parked += status.state == DatabaseState::kParked ? 1 : 0;
+    }
+    // Who is met when nobody can make room goes in, too.
+    return level == kDatabases && parked >= kDatabases - 2 * kLimit;
+  };
+  while (!done() && ctx.Wait(std::chrono::milliseconds(5)).ok()) continue;
+  EXPECT_TRUE(done());
+  ASSERT_TRUE(store.Close({}).ok());
+}
+
+}  // namespace
+}  // namespace litestream
