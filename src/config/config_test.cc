@@ -218,9 +218,7 @@ TEST(Config, Limits) {
     const char* text;
     const char* says;
   } mistakes[] = {
-      {"limits:\n  uploads: 0\n",
-       "f.yml:2: limits.uploads: must be a number from 1 to 64; without the key there is no limit "
-       "(got 0)"},
+      {"limits:\n  uploads: 0\n", "f.yml:2: limits.uploads: must be a number from 1 to 64 (got 0)"},
       {"limits: {uploads: 65}\n", "(got 65)"},
       {"limits: {requests-per-second: -1}\n", "a number from 1 to 1000000"},
       {"limits: {requests-per-second: 1.5s}\n", "is not a whole number"},

@@ -226,9 +226,7 @@ void Reader::ReadLimits(const YamlNode& node, const std::string& path) {
     map.Read(key, *count);
     if (!*count || (**count >= 1 && **count <= most)) continue;
     decoder_.Problem(map.LineOf(key), map.PathOf(key),
-                     fmt::format("must be a number from 1 to {}; without the key there is no limit "
-                                 "(got {})",
-                                 most, **count));
+                     fmt::format("must be a number from 1 to {} (got {})", most, **count));
   }
   const std::pair<std::string_view, std::optional<std::uint64_t>*> bandwidths[] = {
       {"upload-bandwidth", &limits.upload_bandwidth},
