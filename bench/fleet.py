@@ -42,7 +42,8 @@ TARGETS = {
 }
 # Holds for any number of databases.
 TARGETS_OF_ALL = {"switches": (1.0,), "touched": (0,)}
-QUIET_SHARE = 0.02  # Of a core: less than this for QUIET_SECONDS is "nothing left to do".
+# Of a core: less than this for QUIET_SECONDS is "nothing left to do".
+QUIET_SHARE = 0.02
 QUIET_SECONDS = 0.5
 PROBES = 5  # Databases written to right after the second start.
 
@@ -126,6 +127,7 @@ class Fleet:
         self.tool = lab.Litestream(box, options.binary)
         self.random = random.Random(1)
         self.count = 0
+        self.began = 0.0
         self.rows = []  # For JSON.
 
     def measure(self):
@@ -234,29 +236,28 @@ class Fleet:
 
     def _second_start(self, fleet):
         """Nothing has changed: until nothing is left to do."""
-        began = time.monotonic()
+        self.began = time.monotonic()
         process = self._start(fleet)
         settled, cpu = self._wait_quiet(process.pid)
-        self._row("in sync again", "second start, until it rests", settled - began, "s")
+        self._row("in sync again", "second start, until it rests", settled - self.began, "s")
         self._row("", "CPU of it", cpu, "s")
         self._row("", "descriptors after it", len(os.listdir(f"/proc/{process.pid}/fd")), "")
         self._row("", "memory after it", measure.process_memory(process.pid)[0], "bytes")
         self._stop(process, "stop after it")
 
     def _wait_quiet(self, pid):
-        """(when the work ended, CPU until then). Two steps in a row with hardly any CPU."""
-        step = 0.02
-        last = time.monotonic(), measure.process_cpu(pid)
-        quiet_since = last
+        """(when the work ended, CPU until then): what follows uses hardly any for a while."""
+        samples = [(time.monotonic(), measure.process_cpu(pid))]
         while True:
-            time.sleep(step)
+            time.sleep(0.02)
             now = time.monotonic(), measure.process_cpu(pid)
-            if (now[1] - last[1]) > QUIET_SHARE * (now[0] - last[0]):
-                quiet_since = now
-            lab.require(now[0] - quiet_since[0] < self.options.patience, "it never rests")
-            if now[0] - quiet_since[0] > QUIET_SECONDS and now[1] > 0.001:
-                return quiet_since
-            last = now
+            samples.append(now)
+            while len(samples) > 1 and samples[1][0] <= now[0] - QUIET_SECONDS:
+                samples.pop(0)
+            passed, cpu = now[0] - samples[0][0], now[1] - samples[0][1]
+            if passed >= QUIET_SECONDS and cpu < QUIET_SHARE * passed and now[1] > 0.001:
+                return samples[0]
+            lab.require(now[0] - self.began < self.options.patience, "it never rests")
 
     def _write_after_start(self, fleet):
         """A start, and at once a commit in each of some databases: until the replica has them."""

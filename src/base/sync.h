@@ -23,6 +23,7 @@ enum class LockRank : int {
   kStore = 10,      // db/: the set of databases
   kDatabase = 20,   // db/: one database's published state
   kReplica = 30,    // db/: one replica's queue and health
+  kLimiter = 35,    // storage/: whose turn it is
   kScheduler = 40,  // base/: ready queues and timers
   kTask = 50,       // base/: one task's state
   kWatcher = 60,    // base/: the table of watches

@@ -9,6 +9,7 @@
 #include "backend/file/file_client.h"
 #include "base/try.h"
 #include "config/paths.h"
+#include "storage/limited_client.h"
 #include "storage/url.h"
 
 namespace litestream::cli {
@@ -93,13 +94,29 @@ Result<std::string> RootOf(Env& env, const config::ReplicaConfig& replica) {
 
 Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
                                                          const config::ReplicaConfig& replica,
-                                                         const FileOwner& owner) {
+                                                         const FileOwner& owner,
+                                                         const std::shared_ptr<Limiter>& limiter) {
   if (replica.type != "file") {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("replica type {} is not available in this build", replica.type));
   }
   const std::string root = LS_TRY(RootOf(env, replica));
-  return MakeFileClient(env, {.root = root, .owner = owner});
+  auto client = MakeFileClient(env, {.root = root, .owner = owner});
+  if (limiter == nullptr) return client;
+  return MakeLimitedClient(std::move(client), limiter);
+}
+
+std::shared_ptr<Limiter> MakeLimiter(const config::LimitsConfig& limits) {
+  if (!limits.uploads && !limits.upload_bandwidth && !limits.download_bandwidth &&
+      !limits.requests_per_second) {
+    return nullptr;
+  }
+  LimitOptions options;
+  options.uploads = static_cast<int>(limits.uploads.value_or(options.uploads));
+  options.upload_bytes_per_second = limits.upload_bandwidth.value_or(0);
+  options.download_bytes_per_second = limits.download_bandwidth.value_or(0);
+  options.requests_per_second = static_cast<std::uint64_t>(limits.requests_per_second.value_or(0));
+  return std::make_shared<Limiter>(options);
 }
 
 Result<bool> HoldsOldBackup(Env& env, const config::ReplicaConfig& replica) {

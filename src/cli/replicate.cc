@@ -172,7 +172,8 @@ FileOwner OwnerOf(Env& env, const std::string& path) {
 }
 
 Result<void> AddDatabase(Env& env, const config::Config& config,
-                         const config::DatabaseConfig& database, Store& store) {
+                         const config::DatabaseConfig& database,
+                         const std::shared_ptr<Limiter>& limiter, Store& store) {
   DatabaseOptions options;
   options.path = database.path;
   options.meta_path = config::MetaPath(database);
@@ -188,7 +189,8 @@ Result<void> AddDatabase(Env& env, const config::Config& config,
   const FileOwner owner = OwnerOf(env, database.path);
   for (const auto& replica : database.replicas) {
     ReplicaOptions out;
-    out.client = LS_TRY(MakeReplicaClient(env, replica, owner));
+    out.client = LS_TRY(MakeReplicaClient(env, replica, owner, limiter));
+    out.limiter = limiter;
     out.name = replica.name;
     out.sync_interval = *replica.sync_interval;
     out.max_files_per_pass = static_cast<int>(replica.max_sync_ltx_files.value_or(256));
@@ -296,8 +298,9 @@ Result<int> RunReplicate(const Invocation& call) {
                    options.once ? std::chrono::nanoseconds(0) : job.config.shutdown_sync_timeout,
                .shutdown_sync_interval = job.config.shutdown_sync_interval},
               log.With({{"system", "store"}}));
+  const auto limiter = MakeLimiter(job.config.limits);
   for (const auto& database : job.databases) {
-    LS_TRY(AddDatabase(call.env, job.config, database, store), "cannot open store");
+    LS_TRY(AddDatabase(call.env, job.config, database, limiter, store), "cannot open store");
   }
   LogDatabases(call.env, job, log);
   return RunStore(options, job, log, supervisor, store);

@@ -132,6 +132,17 @@ struct KeepConfig {
 };
 inline constexpr std::int64_t kMaxKeptSnapshots = 100'000;
 
+// What the process may do to all its replicas together. Unset: no limit.
+struct LimitsConfig {
+  std::optional<std::int64_t> uploads;            // At the same time.
+  std::optional<std::uint64_t> upload_bandwidth;  // Bytes a second.
+  std::optional<std::uint64_t> download_bandwidth;
+  std::optional<std::int64_t> requests_per_second;
+};
+inline constexpr std::int64_t kMaxUploads = 64;
+inline constexpr std::uint64_t kMinBandwidth = 1'000;
+inline constexpr std::int64_t kMaxRequestsPerSecond = 1'000'000;
+
 // A configuration file with every default filled in.
 struct Config {
   std::string file;  // Its path; empty: from the command line.
@@ -149,6 +160,7 @@ struct Config {
   bool verify_compaction = false;
   bool retention_enabled = true;
   KeepConfig keep;
+  LimitsConfig limits;
   std::string heartbeat_url;
   nanoseconds heartbeat_interval = std::chrono::minutes(5);
   nanoseconds shutdown_sync_timeout = std::chrono::seconds(30);

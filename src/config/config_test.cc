@@ -196,6 +196,50 @@ TEST(Config, Retention) {
   }
 }
 
+TEST(Config, Limits) {
+  const auto got =
+      Parse(With("limits: {uploads: 4, upload-bandwidth: 5MB, download-bandwidth: 1MiB, "
+                 "requests-per-second: 50}\n"));
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  EXPECT_EQ(got.value().limits.uploads, 4);
+  EXPECT_EQ(got.value().limits.upload_bandwidth, 5'000'000U);
+  EXPECT_EQ(got.value().limits.download_bandwidth, 1U << 20);
+  EXPECT_EQ(got.value().limits.requests_per_second, 50);
+  for (const char* const nothing : {"", "limits:\n", "limits: {uploads: }\n"}) {
+    const auto none = Parse(With(nothing));
+    ASSERT_TRUE(none.ok());
+    EXPECT_FALSE(none.value().limits.uploads);
+    EXPECT_FALSE(none.value().limits.upload_bandwidth);
+    EXPECT_FALSE(none.value().limits.download_bandwidth);
+    EXPECT_FALSE(none.value().limits.requests_per_second);
+  }
+
+  const struct {
+    const char* text;
+    const char* says;
+  } mistakes[] = {
+      {"limits:\n  uploads: 0\n", "f.yml:2: limits.uploads: must be a number from 1 to 64 (got 0)"},
+      {"limits: {uploads: 65}\n", "(got 65)"},
+      {"limits: {requests-per-second: -1}\n", "a number from 1 to 1000000"},
+      {"limits: {requests-per-second: 1.5s}\n", "is not a whole number"},
+      {"limits: {upload-bandwidth: 0}\n",
+       "limits.upload-bandwidth: must be at least 1000 bytes a second (like 500KB); without the "
+       "key "
+       "there is no limit (got 0)"},
+      {"limits: {download-bandwidth: 999}\n", "limits.download-bandwidth: must be at least 1000"},
+      {"limits: {download-bandwidth: fast}\n", "limits.download-bandwidth"},
+      {"limits: {bandwidth: 1MB}\n", "limits: unknown key \"bandwidth\""},
+      {"limits: {upload-bandwith: 1MB}\n", "did you mean \"upload-bandwidth\"?"},
+      {"limits: 7\n", "limits: \"7\" is not a map"},
+  };
+  for (const auto& c : mistakes) {
+    SCOPED_TRACE(c.text);
+    const auto wrong = Parse(c.text);
+    ASSERT_FALSE(wrong.ok());
+    EXPECT_NE(wrong.error().message().find(c.says), std::string::npos) << wrong.error().message();
+  }
+}
+
 TEST(Config, SeveralReplicas) {
   const auto got = Parse(
       "dbs:\n"

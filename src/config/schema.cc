@@ -1,6 +1,7 @@
 #include "config/schema.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include <fmt/core.h>
@@ -106,6 +107,7 @@ class Reader {
   }
   void ReadSections(MapReader& top);
   void ReadKeep(const YamlNode& node, const std::string& path);
+  void ReadLimits(const YamlNode& node, const std::string& path);
   void ReadLevels(MapReader& top);
   void ReadSettings(MapReader& map, ReplicaSettings& out);
   void ReadDatabase(const YamlNode& node, const std::string& path);
@@ -186,6 +188,7 @@ void Reader::ReadSections(MapReader& top) {
     if (const YamlNode* const keep = map.Map("keep")) ReadKeep(*keep, map.PathOf("keep"));
     map.Finish();
   }
+  if (const YamlNode* const node = top.Map("limits")) ReadLimits(*node, "limits");
   if (const YamlNode* const node = top.Map("logging")) {
     MapReader map(decoder_, *node, "logging");
     map.Read("level", config.logging.level);
@@ -209,6 +212,32 @@ void Reader::ReadKeep(const YamlNode& node, const std::string& path) {
     decoder_.Problem(map.LineOf(key), map.PathOf(key),
                      fmt::format("must be a number of snapshots from 0 to {} (got {})",
                                  kMaxKeptSnapshots, *count));
+  }
+  map.Finish();
+}
+
+void Reader::ReadLimits(const YamlNode& node, const std::string& path) {
+  MapReader map(decoder_, node, path);
+  LimitsConfig& limits = out_.config.limits;
+  const std::tuple<std::string_view, std::optional<std::int64_t>*, std::int64_t> counts[] = {
+      {"uploads", &limits.uploads, kMaxUploads},
+      {"requests-per-second", &limits.requests_per_second, kMaxRequestsPerSecond}};
+  for (const auto& [key, count, most] : counts) {
+    map.Read(key, *count);
+    if (!*count || (**count >= 1 && **count <= most)) continue;
+    decoder_.Problem(map.LineOf(key), map.PathOf(key),
+                     fmt::format("must be a number from 1 to {} (got {})", most, **count));
+  }
+  const std::pair<std::string_view, std::optional<std::uint64_t>*> bandwidths[] = {
+      {"upload-bandwidth", &limits.upload_bandwidth},
+      {"download-bandwidth", &limits.download_bandwidth}};
+  for (const auto& [key, bandwidth] : bandwidths) {
+    map.ReadSize(key, *bandwidth);
+    if (!*bandwidth || **bandwidth >= kMinBandwidth) continue;
+    decoder_.Problem(map.LineOf(key), map.PathOf(key),
+                     fmt::format("must be at least {} bytes a second (like 500KB); without the key "
+                                 "there is no limit (got {})",
+                                 kMinBandwidth, **bandwidth));
   }
   map.Finish();
 }

@@ -49,7 +49,8 @@ Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& option
         std::make_unique<Uploader>(env_, scheduler_, host, holdings, replica, log_of_replica));
     Uploader& uploader = *uploaders_.back();
     keepers_.push_back(std::make_unique<Keeper>(env_, scheduler_, host, uploader, *replica.client,
-                                                holdings, options_.upkeep, log_of_replica));
+                                                holdings, replica.limiter.get(), options_.upkeep,
+                                                log_of_replica));
     uploader.SetOnChange([keeper = keepers_.back().get()] { keeper->OnChange(); });
   }
 }

@@ -21,7 +21,8 @@ constexpr std::chrono::minutes kFullPatience{15};
 }  // namespace
 
 Keeper::Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uploader,
-               ReplicaClient& client, Holdings& holdings, const UpkeepOptions& options, Logger log)
+               ReplicaClient& client, Holdings& holdings, Limiter* limiter,
+               const UpkeepOptions& options, Logger log)
     : env_(env),
       scheduler_(scheduler),
       host_(host),
@@ -37,7 +38,8 @@ Keeper::Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uplo
       snapshots_{.level = kSnapshotLevel,
                  .turns = {kSnapshotLevel, std::max(options.snapshot_interval, milliseconds(1)),
                            client.Describe()}},
-      backoff_(kFirstBackoff, kMaxBackoff) {
+      backoff_(kFirstBackoff, kMaxBackoff),
+      seat_(limiter) {
   for (std::size_t i = 0; i < options.levels.size(); ++i) {
     const Level level{static_cast<std::uint8_t>(i + 1)};
     levels_.push_back(
@@ -45,16 +47,21 @@ Keeper::Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uplo
   }
 }
 
-Keeper::~Keeper() = default;
+// Nobody wakes the task any more when it goes.
+Keeper::~Keeper() {
+  seat_.SetTask(nullptr);
+}
 
 void Keeper::Start() {
   if (levels_.empty()) return;
   task_ =
       scheduler_.Start(Pool::kUpkeep, "upkeep", [this](const Context& ctx) { return Run(ctx); });
+  seat_.SetTask(task_.get());
 }
 
 void Keeper::Stop() {
   if (task_) task_->Stop();
+  seat_.Done(scheduler_.clock().Monotonic());
 }
 
 void Keeper::OnChange() {
@@ -67,6 +74,21 @@ UpkeepStatus Keeper::Status() const {
 }
 
 NextRun Keeper::Run(const Context& ctx) {
+  turn_.reset();
+  const NextRun next = RunStep(ctx);
+  if (turn_) return *turn_;
+  seat_.Done(scheduler_.clock().Monotonic());
+  return next;
+}
+
+// False: the step ends here, and is taken again when it is its turn.
+bool Keeper::HasTurn(const Moment& now, TurnSize size) {
+  const auto turn = seat_.Ask(now.mono, size);
+  if (!turn.granted) turn_ = turn.at ? NextRun::At(*turn.at) : NextRun::WhenWoken();
+  return turn.granted;
+}
+
+NextRun Keeper::RunStep(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
   if (now < not_before_) return NextRun::At(not_before_);
   const std::uint64_t changes = holdings_.changes();
@@ -88,6 +110,7 @@ NextRun Keeper::Run(const Context& ctx) {
     NoteFailure(next.error());
     return NextRun::At(not_before_);
   }
+  if (turn_) return *turn_;
   if (failures_ > 0) log_.Info("upkeep recovered", {{"previous_errors", failures_}});
   failures_ = 0;
   backoff_.Reset();
@@ -122,6 +145,7 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
       not_later(now.mono + until);
       continue;
     }
+    if (!HasTurn(now, TurnSize::kLarge)) return again;
     LS_TRY(Compact(ctx, level, now));
     return again;
   }
@@ -141,6 +165,7 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
     retention_due_ = retention && *retention <= now.mono;
   }
   if (!retention_due_) return next;
+  if (!HasTurn(now, TurnSize::kSmall)) return again;
   retention_due_ = false;
   LS_TRY(Retain(ctx, now.wall));
   return again;
@@ -189,6 +214,7 @@ Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& n
       return false;
     }
   }
+  if (!HasTurn(now, TurnSize::kLarge)) return true;
   const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactSnapshot(ctx, host_.DatabaseBytes())), "snapshot");
@@ -223,6 +249,7 @@ Result<bool> Keeper::PromoteIfReady(const Context& ctx, const Moment& now) {
     if (now.mono >= full_wanted_at_ + kFullPatience) WantFull(*full_above_);
     return false;
   }
+  if (!HasTurn(now, TurnSize::kLarge)) return true;
   const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step = LS_TRY(Take(compactor_.Promote(ctx, *file)), "snapshot");
   if (step.outcome == Outcome::kWritten) {

@@ -44,6 +44,7 @@ struct UpkeepOptions {
 //
 // Invariants:
 // 1. It never delays an upload: it runs in threads of its own, one step (one object) at a time.
+//    Under a limit of the process each step waits for its turn, as a large one.
 // 2. It changes nothing but what the holdings say is there; what it does not know, it leaves alone.
 // 3. When there is nothing to do it does not run, and asks the replica for nothing. What cannot be
 //    done now is not tried again before something has changed, or (after an error of the client) a
@@ -51,9 +52,10 @@ struct UpkeepOptions {
 // 4. Files are removed by retention only (replica/retention.h), which keeps what is promised.
 class Keeper {
  public:
-  // Borrows everything. `client` may be shared.
+  // Borrows everything. `client` may be shared. `limiter` may be null.
   Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uploader,
-         ReplicaClient& client, Holdings& holdings, const UpkeepOptions& options, Logger log);
+         ReplicaClient& client, Holdings& holdings, Limiter* limiter, const UpkeepOptions& options,
+         Logger log);
   ~Keeper();
 
   void Start();
@@ -75,6 +77,8 @@ class Keeper {
   using Next = std::optional<MonoTime>;  // Unset: when something changes.
 
   NextRun Run(const Context& ctx);
+  NextRun RunStep(const Context& ctx);
+  bool HasTurn(const Moment& now, TurnSize size);
   Result<Next> Step(const Context& ctx);
   bool HasWork(const Turns& level) const;
   std::chrono::milliseconds UntilTurn(Turns& level, const Moment& now);
@@ -124,7 +128,8 @@ class Keeper {
   std::optional<FileId> removed_;  // To be looked at, whether it is really gone.
   bool removed_checked_ = false;
   bool deletes_work_ = true;
-  std::uint64_t chain_ = 0;  // Of the local files when the step began.
+  std::uint64_t chain_ = 0;      // Of the local files when the step began.
+  std::optional<NextRun> turn_;  // The step wants to go on when it is its turn.
   int failures_ = 0;
   Backoff backoff_;
   MonoTime not_before_;
@@ -135,6 +140,7 @@ class Keeper {
   mutable Mutex mu_{LockRank::kReplica};
   UpkeepStatus status_ LS_GUARDED_BY(mu_);
 
+  LimiterSeat seat_;            // Only the step takes it.
   std::unique_ptr<Task> task_;  // Last: ends before what it uses.
 };
 

@@ -56,16 +56,21 @@ Uploader::Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Holdings& 
       host_(host),
       holdings_(holdings),
       options_(options),
-      log_(std::move(log)) {
+      log_(std::move(log)),
+      seat_(options_.limiter.get()) {
   status_.type = options_.client->type();
   status_.name = options_.name.empty() ? status_.type : options_.name;
   status_.where = options_.client->Describe();
 }
 
-Uploader::~Uploader() = default;
+// Nobody wakes the task any more when it goes.
+Uploader::~Uploader() {
+  seat_.SetTask(nullptr);
+}
 
 void Uploader::Start() {
   task_ = scheduler_.Start(Pool::kIo, "upload", [this](const Context& ctx) { return Run(ctx); });
+  seat_.SetTask(task_.get());
 }
 
 void Uploader::Offer(const LocalFiles& files) {
@@ -119,17 +124,18 @@ ReplicaStatus Uploader::Status() const {
 NextRun Uploader::Run(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
   const LocalFiles files = TakeWanted();
-  if (!files.range) return NextRun::WhenWoken();
-  if (position_ && *position_ >= files.range->max && !list_wanted_) return NextRun::WhenWoken();
-  // The first file after a quiet time goes at once; then one pass an interval.
-  const bool waits =
-      failures_ > 0 && !(full_wanted_above_ && files.last_full > *full_wanted_above_);
-  const MonoTime earliest = last_pass_ + (waits ? backoff_ : options_.sync_interval);
-  if (last_pass_ != MonoTime{} && now < earliest && !more_) return NextRun::At(earliest);
+  if (const auto later = NotNow(files, now)) {
+    seat_.Done(now);
+    return *later;
+  }
+  if (const auto turn = seat_.Ask(now, NextTurn(files)); !turn.granted) {
+    return turn.at ? NextRun::At(*turn.at) : NextRun::WhenWoken();
+  }
   last_pass_ = now;
   full_wanted_above_.reset();
   more_ = false;
   auto passed = Pass(ctx);
+  seat_.Done(scheduler_.clock().Monotonic());
   if (passed.ok()) {
     if (failures_ > 0) {
       log_.Info("replica sync recovered", {{"previous_errors", failures_}});
@@ -143,6 +149,32 @@ NextRun Uploader::Run(const Context& ctx) {
   if (ctx.stop().stop_requested()) return NextRun::WhenWoken();
   NoteFailure(passed.error());
   return NextRun::At(last_pass_ + backoff_);
+}
+
+std::optional<NextRun> Uploader::NotNow(const LocalFiles& files, MonoTime now) const {
+  if (!files.range) return NextRun::WhenWoken();
+  if (position_ && *position_ >= files.range->max && !list_wanted_) return NextRun::WhenWoken();
+  // The first file after a quiet time goes at once; then one pass an interval.
+  const bool waits =
+      failures_ > 0 && !(full_wanted_above_ && files.last_full > *full_wanted_above_);
+  const MonoTime earliest = last_pass_ + (waits ? backoff_ : options_.sync_interval);
+  if (last_pass_ != MonoTime{} && now < earliest && !more_) return NextRun::At(earliest);
+  return std::nullopt;
+}
+
+// Whether what goes up next may take long. It is some of what is here; where the replica ends may
+// not be known yet.
+TurnSize Uploader::NextTurn(const LocalFiles& files) const {
+  if (!seat_.limited()) return TurnSize::kSmall;
+  const Txid first = std::max(position_.value_or(Txid{}).Next(), files.range->min);
+  std::uint64_t bytes = 0;
+  for (Txid txid = first; txid <= files.range->max; txid = txid.Next()) {
+    const auto stat = env_.Stat(host_.LocalPath(txid));
+    if (!stat.ok()) return TurnSize::kLarge;
+    bytes += stat.value().size_bytes;
+    if (bytes > kLargeTurnBytes) return TurnSize::kLarge;
+  }
+  return TurnSize::kSmall;
 }
 
 void Uploader::Forget() {
@@ -202,9 +234,10 @@ Result<bool> Uploader::Pass(const Context& ctx) {
     MutexLock lock(mu_);
     status_.state = ReplicaState::kSyncing;
   }
+  const int most = seat_.limited() ? 1 : options_.max_files_per_pass;
   for (int count = 0; *position_ < files.range->max; ++count) {
     LS_TRY(ctx.Check());
-    if (options_.max_files_per_pass > 0 && count == options_.max_files_per_pass) return false;
+    if (most > 0 && count == most) return false;
     if (Files().chain != chain_) return false;
     if (position_->Next() >= files.range->min) {
       LS_TRY(UploadNext(ctx, files));
@@ -607,21 +640,35 @@ Result<void> Uploader::ForceSnapshot(const Context& ctx) {
   if (files.range && (!position_ || *position_ < files.range->max)) {
     return Error(ErrorCode::kUnavailable, "the replica is not level with the database");
   }
+  LS_TRY(seat_.Wait(ctx, TurnSize::kLarge));
   const auto change = LS_TRY(holdings_.Begin(ctx));
-  const FileInfo info = LS_TRY(litestream::ForceSnapshot(
-      ctx, env_, *options_.client, files, [this](Txid txid) { return host_.LocalPath(txid); }));
-  NoteUploaded(info);
+  auto written = litestream::ForceSnapshot(ctx, env_, *options_.client, files,
+                                           [this](Txid txid) { return host_.LocalPath(txid); });
+  seat_.Done(ctx.clock().Monotonic());
+  NoteUploaded(LS_TRY(std::move(written)));
   return {};
+}
+
+// As Pass, in a thread that may wait for its turn. What is level waits for nothing.
+Result<bool> Uploader::PassInTurn(const Context& ctx) {
+  const LocalFiles files = TakeWanted();
+  const bool level = !files.range || (position_ && *position_ >= files.range->max);
+  if (level && !list_wanted_) return Pass(ctx);
+  LS_TRY(seat_.Wait(ctx, NextTurn(files)));
+  auto passed = Pass(ctx);
+  seat_.Done(ctx.clock().Monotonic());
+  return passed;
 }
 
 Result<void> Uploader::Drain(const Context& ctx, int attempt) {
   if (task_) task_->Stop();
+  seat_.Done(scheduler_.clock().Monotonic());  // Which the task may have left.
   if (attempt > 1) {
     log_.Warn("shutdown sync failed, retrying (press Ctrl+C again to skip)",
               {{"attempts", attempt - 1}, {"error", Status().error}});
   }
   for (;;) {
-    auto passed = Pass(ctx);
+    auto passed = PassInTurn(ctx);
     if (passed.ok() && passed.value()) return {};
     if (passed.ok() && position_) continue;
     if (passed.ok()) return Error(ErrorCode::kAlreadyExists, "the replica is ahead of capture");

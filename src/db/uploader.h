@@ -20,6 +20,7 @@
 #include "litestream/replica_client.h"
 #include "litestream/types.h"
 #include "replica/plan.h"
+#include "storage/limiter.h"
 
 namespace litestream {
 
@@ -28,6 +29,9 @@ struct ReplicaOptions {
   std::string name;                       // For people; the client's type if empty.
   std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
   int max_files_per_pass = 256;  // 0: no limit.
+  // Of the process; null: none. The client has to know it too (storage/limited_client.h). What is
+  // uploaded then goes one object a turn.
+  std::shared_ptr<Limiter> limiter;
 };
 
 enum class ReplicaState : unsigned char {
@@ -91,6 +95,7 @@ class ReplicaHost {
 // 5. What goes up continues what is there: its proof begins where that of the position ends, or it
 //    holds every page. So a local file of another history stays here, whoever put it there.
 // 6. No lock is held while the replica is talked to (D21).
+// 7. Under a limit of the process nothing begins before it is its turn.
 class Uploader {
  public:
   Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Holdings& holdings,
@@ -116,6 +121,10 @@ class Uploader {
 
  private:
   NextRun Run(const Context& ctx);
+  // When to look again, if there is nothing to do now.
+  std::optional<NextRun> NotNow(const LocalFiles& files, MonoTime now) const;
+  TurnSize NextTurn(const LocalFiles& files) const;
+  Result<bool> PassInTurn(const Context& ctx);
   // One pass. True: nothing is left to upload.
   Result<bool> Pass(const Context& ctx);
   void Report(const std::vector<CatalogueDifference>& differences);
@@ -180,6 +189,7 @@ class Uploader {
   LocalFiles wanted_ LS_GUARDED_BY(mu_);
   ReplicaStatus status_ LS_GUARDED_BY(mu_);
 
+  LimiterSeat seat_;            // Only the pass takes it.
   std::unique_ptr<Task> task_;  // Last: ends before what it uses.
 };
 

@@ -200,12 +200,12 @@ MUTANTS = [
      "  MonoTime at = M ? now + std::chrono::hours(24) : slow_tick_;\n"),
     ("polls-the-store", "the replica is listed at every tick",
      "src/db/uploader.cc",
-     "  const LocalFiles files = TakeWanted();\n  if (!files.range) return NextRun",
+     "  const LocalFiles files = TakeWanted();\n  if (const auto later = NotNow(",
      "  const LocalFiles files = TakeWanted();\n"
      "  if (M && files.range && position_ && *position_ >= files.range->max) {\n"
      "    (void)FindPosition(ctx, files).ok();\n"
      "    return NextRun::At(now + std::chrono::seconds(30));\n  }\n"
-     "  if (!files.range) return NextRun"),
+     "  if (const auto later = NotNow("),
     ("wal-grows", "a due checkpoint is forgotten",
      "src/db/checkpointer.cc",
      "  const std::uint32_t fresh = NewFrames(held);\n",

@@ -61,6 +61,13 @@ void DrawUpkeep(UpkeepOptions& upkeep, Random& dice) {
   upkeep.bounds.max_files = OneOf(dice, std::array<std::size_t, 3>{2, 20, 256});
 }
 
+void DrawLimits(LimitOptions& limits, Random& dice) {
+  limits.uploads = OneOf(dice, std::array{1, 2, 8});
+  if (dice.OneIn(2)) limits.requests_per_second = OneOf(dice, std::array{20U, 200U});
+  if (dice.OneIn(2)) limits.upload_bytes_per_second = OneOf(dice, std::array{200'000U, 5'000'000U});
+  if (dice.OneIn(4)) limits.download_bytes_per_second = 500'000;
+}
+
 void DrawTrouble(Plan& plan, Random& dice) {
   plan.chaos = OneOf(dice, std::array{seconds(5), seconds(20), seconds(60)});
   // One disk for all.
@@ -141,6 +148,7 @@ Plan DrawPlan(std::uint64_t seed) {
   plan.outages = dice.OneIn(6);
   DrawUpkeep(plan.upkeep, dice);
   plan.park = dice.OneIn(2);
+  if (dice.OneIn(6)) DrawLimits(plan.limits.emplace(), dice);
   return plan;
 }
 

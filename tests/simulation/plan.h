@@ -2,10 +2,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "db/checkpointer.h"
 #include "db/keeper.h"
+#include "storage/limiter.h"
 #include "tests/simulation/store.h"
 #include "tests/simulation/world.h"
 
@@ -38,8 +40,9 @@ struct Plan {
   std::uint64_t max_sync_wal_bytes = 64U << 20U;
   Nanos scrub_interval{std::chrono::hours(24)};
   Nanos local_retention{std::chrono::minutes(5)};
-  bool park = false;     // Whenever nothing happens for some seconds.
-  UpkeepOptions upkeep;  // Levels, snapshots, retention.
+  bool park = false;                   // Whenever nothing happens for some seconds.
+  UpkeepOptions upkeep;                // Levels, snapshots, retention.
+  std::optional<LimitOptions> limits;  // Of its process.
   bool second_replica = false;
   bool rival = false;  // A second one on the same database, that must keep out.
 

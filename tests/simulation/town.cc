@@ -9,6 +9,7 @@
 #include "db/close.h"
 #include "db/database.h"
 #include "replica/restore.h"
+#include "storage/limited_client.h"
 #include "tests/simulation/application.h"
 #include "tests/simulation/vfs.h"
 
@@ -257,9 +258,12 @@ void Town::RunReplicator(Process& process) {
   options.local_retention = plan_.local_retention;
   options.upkeep = plan_.upkeep;
   options.sqlite_vfs = process.vfs().name();
+  const auto limiter = plan_.limits ? std::make_shared<Limiter>(*plan_.limits) : nullptr;
   for (const auto& site : sites_) {
     ReplicaOptions replica;
     replica.client = site->store.Connect(process);
+    if (limiter) replica.client = MakeLimitedClient(site->store.Connect(process), limiter);
+    replica.limiter = limiter;
     replica.sync_interval = plan_.sync_interval;
     options.replicas.push_back(replica);
   }

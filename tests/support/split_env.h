@@ -11,7 +11,7 @@ namespace litestream {
 
 // The machine's files, but for one tree, which is in memory: it can be made to fail, and to lose
 // what was not synced, while SQLite works on real files beside it.
-class SplitEnv final : public Env {
+class SplitEnv : public Env {
  public:
   SplitEnv(std::filesystem::path tree, MemoryEnv& memory)
       : tree_(std::move(tree)), memory_(memory) {}
