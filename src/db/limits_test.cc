@@ -34,7 +34,8 @@ class LimitsTest : public ::testing::Test {
   // `count` databases with a small table each.
   void Start(int count, const LimitOptions& limits) {
     limiter_ = std::make_shared<Limiter>(limits);
-    store_ = std::make_unique<Store>(env_, scheduler_, StoreOptions{}, Logger());
+    store_ = std::make_unique<Store>(env_, scheduler_, StoreOptions{.shutdown_sync_timeout = std::chrono::hours(10)},
+                                     Logger());  // Each thread that waits moves the clock.
     for (int i = 0; i < count; ++i) Add();
     store_->Start();
   }

@@ -65,6 +65,7 @@ Checker::Checker(World& world, Model& model, Store& store, const UpkeepOptions& 
     : world_(world), model_(model), store_(store), upkeep_(upkeep) {
   store_.SetOnDelete([this](std::span<const FileId> /*ids*/) { BeforeDelete(); },
                      [this](std::span<const FileId> ids) { AfterDelete(ids); });
+  store_.SetOnLook([this] { looked_ = true; });
   store_.SetOnStored(
       [this](const FileId& id, std::span<const std::byte> content) { OnStored(id, content); });
 }
@@ -132,6 +133,7 @@ void Checker::AfterDelete(std::span<const FileId> ids) {
 void Checker::OnHistoryCut() {
   ++cuts_;
   whole_ = false;
+  looked_ = false;
   newest_when_cut_ = model_.newest();
   reported_ = Txid{};
   stored_ = Txid{};
@@ -207,8 +209,8 @@ void Checker::OnStored(const FileId& id, std::span<const std::byte> content) {
   stored_bytes_ += content.size();
   stored_ = std::max(stored_, id.txids.max);
   Judge(id, *decoded);
-  // Healed once there is a way through all that is there.
-  if (!whole_) whole_ = NewestPlan().has_value();
+  // Healed once there is a way through all that is there, and whoever writes knows what that is.
+  if (!whole_ && looked_) whole_ = NewestPlan().has_value();
 }
 
 void Checker::Judge(const FileId& id, const Image& got) {

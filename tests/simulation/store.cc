@@ -45,6 +45,7 @@ class StoreClient final : public ReplicaClient {
   Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
                                      const ListOptions& options) override {
     const Fate fate = LS_TRY(Travel(ctx, "list", fmt::format("level {}", level.value)));
+    if (level == kLevel0 && process_.name() != "restorer") store_.on_look_();
     auto files = LS_TRY(inner_->List(ctx, level, options));
     if (fate.lose_answer) return Away("list");
     if (store_.world_.faults_enabled()) Confuse(files);

@@ -37,6 +37,8 @@ class Store {
   // Told of every file that is really stored, before anybody can read it.
   using OnStored = std::function<void(const FileId&, std::span<const std::byte>)>;
   void SetOnStored(OnStored then) { on_stored_ = std::move(then); }
+  // A replicator begins to look at what is there.
+  void SetOnLook(std::function<void()> then) { on_look_ = std::move(then); }
   // Of files that are removed, before and after.
   using OnDelete = std::function<void(std::span<const FileId>)>;
   void SetOnDelete(OnDelete before, OnDelete after) {
@@ -58,6 +60,7 @@ class Store {
   const std::string name_;
   MemoryStore store_;
   OnStored on_stored_;
+  std::function<void()> on_look_;
   OnDelete before_delete_;
   OnDelete after_delete_;
   std::int64_t broken_until_ns_ = 0;
