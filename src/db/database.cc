@@ -182,9 +182,11 @@ Result<bool> Database::LockIsInPlace() {
 
 // Somebody may remove the state directory while we run, and then our lock keeps nobody out: another
 // process makes the directory anew and has a lock of its own. True: it is ours as before, or was
-// removed and nobody came in between. False: it belongs to another history, load it.
+// removed and nobody came in between. False: it belongs to another history, load it; or the
+// database is gone too, and a new state directory would be in the way of whoever removes it all.
 Result<bool> Database::KeepMeta() {
   if (LS_TRY(LockIsInPlace())) return true;
+  if (!LS_TRY(Exists(env_, options_.path))) return false;
   log_.Warn("the state directory was removed while it was in use, making it anew",
             {{"path", options_.meta_path.string()}});
   meta_lock_.reset();

@@ -26,6 +26,8 @@ namespace litestream {
 struct ReplicaOptions {
   std::shared_ptr<ReplicaClient> client;  // Shared with whoever else lists or restores from it.
   std::string name;                       // For people; the client's type if empty.
+  // Names the place, so that a store can refuse a second database there. Empty: nobody asks.
+  std::string place;
   std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
   int max_files_per_pass = 256;  // 0: no limit.
 };
