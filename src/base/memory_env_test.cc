@@ -452,6 +452,18 @@ TEST_F(MemoryEnvTest, DirectoryEvents) {
   EXPECT_EQ(CodeOf(env_.WatchDirectory("/none", nullptr)), "not found");
 }
 
+TEST_F(MemoryEnvTest, CreateDirectoriesBelow) {
+  EXPECT_EQ(CodeOf(CreateDirectoriesBelow(env_, "/d", "/d/e/f", {})), "not found");
+  ASSERT_TRUE(env_.CreateDirectory("/d", {}).ok());
+  EXPECT_TRUE(CreateDirectoriesBelow(env_, "/d", "/d/e/f", {}).ok());
+  EXPECT_TRUE(CreateDirectoriesBelow(env_, "/d", "/d/e/f", {}).ok());
+  EXPECT_TRUE(CreateDirectoriesBelow(env_, "/d", "/d/e/g", {}).ok());
+  env_.Crash(KeepNothing);
+  EXPECT_FALSE(env_.Stat("/d").ok());  // Its parent is nobody's business here.
+  PutDurable("/f", "x");
+  EXPECT_EQ(CodeOf(CreateDirectoriesBelow(env_, "/", "/f", {})), "already exists");
+}
+
 TEST_F(MemoryEnvTest, LostEvents) {
   ASSERT_TRUE(env_.CreateDirectory("/d", {}).ok());
   Recorder recorder;

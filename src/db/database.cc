@@ -24,6 +24,8 @@ constexpr std::chrono::minutes kMaxBackoff{5};
 // and room is made; another process that holds the database, whose end makes this one its heir.
 constexpr std::chrono::seconds kMaxProbeBackoff{15};
 constexpr std::chrono::seconds kLogInterval{30};
+// So long a failure that may pass by itself is not said.
+constexpr std::chrono::seconds kMayPass{1};
 constexpr int kSweepAfterDiskFull = 3;
 
 }  // namespace
@@ -151,7 +153,7 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   // Our lock may lie in a directory that was removed meanwhile; it keeps nobody out of a new one.
   if (meta_lock_ && !LS_TRY(LockIsInPlace())) meta_lock_.reset();
-  LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
+  LS_TRY(MakeMeta(directories));
   if (!meta_lock_) LS_TRY(LockMeta());
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
   LS_TRY(local_->Open());
@@ -159,6 +161,15 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   capture_ = std::make_unique<Capture>(env_, *local_, *sums_, options_.meta_path / "position",
                                        file_owner_, log_);
   return capture_->Load(ctx);
+}
+
+// Beside the database its directory is there, or has just been removed and must not come back.
+Result<void> Database::MakeMeta(const FileOwner& owner) {
+  const std::filesystem::path base = options_.path.parent_path();
+  if (options_.meta_path.parent_path() != base) {
+    return CreateDirectories(env_, options_.meta_path, owner);
+  }
+  return CreateDirectoriesBelow(env_, base, options_.meta_path, owner);
 }
 
 Result<void> Database::LockMeta() {
@@ -191,8 +202,7 @@ Result<bool> Database::KeepMeta() {
             {{"path", options_.meta_path.string()}});
   meta_lock_.reset();
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
-  LS_TRY(CreateDirectories(env_, options_.meta_path,
-                           {.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
+  LS_TRY(MakeMeta({.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
   LS_TRY(LockMeta());
   const auto files = env_.List(options_.meta_path / "ltx" / "0");
   if (!files.ok()) {
@@ -304,6 +314,8 @@ void Database::Detach() {
 NextRun Database::Step(const Context& ctx) {
   if (!attachment_) {
     auto attached = TryAttach(ctx);
+    // Removed while it was being opened.
+    if (!attached.ok() && IsGone()) attached = false;
     if (!attached.ok()) return NoteFailure(attached.error());
     if (!attached.value()) {
       SetState(DatabaseState::kWaiting);
@@ -436,6 +448,11 @@ Result<bool> Database::CheckHold(const Context&) {
   }
   const bool same = LS_TRY(attachment_->SameFiles());
   if (same && attachment_->Holding()) return true;
+  if (!same && IsGone()) {
+    log_.Info("the database is gone, waiting for it");
+    Detach();
+    return false;
+  }
   log_.Warn(same ? "lost the read transaction, comparing the database with what was captured"
                  : "the database or its WAL was replaced or removed, opening it again");
   Detach();
@@ -623,6 +640,11 @@ void Database::OfferWhatWasOpen(bool fresh) {
   if (offered_ < local_->range()->max) OfferFiles();
 }
 
+bool Database::IsGone() const {
+  const auto stat = env_.Stat(options_.path);
+  return !stat.ok() && stat.error().Is(ErrorCode::kNotFound);
+}
+
 NextRun Database::NoteFailure(const Error& error) {
   ++failures_;
   const auto first =
@@ -641,8 +663,15 @@ NextRun Database::NoteFailure(const Error& error) {
   if (attachment_ && attachment_->leaping()) (void)attachment_->Abandon().ok();
   if (disk_full && failures_ >= kSweepAfterDiskFull && local_) (void)local_->Open().ok();
   const MonoTime now = Now();
-  if (!error.Is(ErrorCode::kCancelled) &&
-      (failures_ == 1 || now - last_logged_failure_ >= kLogInterval)) {
+  if (failures_ == 1) failing_since_ = now;
+  // Whoever replaces or renames the files, or opens them for itself for a moment, is done soon.
+  const bool may_pass = error.Is(ErrorCode::kUnavailable) || error.Is(ErrorCode::kNotFound) ||
+                        (error.Is(ErrorCode::kIo) && !attachment_);
+  const bool due = !failure_logged_ || now - last_logged_failure_ >= kLogInterval;
+  if (may_pass && now - failing_since_ < kMayPass) {
+    log_.Debug("sync failed, trying again", {{"error", error.message()}});
+  } else if (!error.Is(ErrorCode::kCancelled) && due) {
+    failure_logged_ = true;
     last_logged_failure_ = now;
     log_.Error(
         disk_full ? "disk full while staging ltx file, replication paused until space is freed"
@@ -653,8 +682,9 @@ NextRun Database::NoteFailure(const Error& error) {
 }
 
 void Database::NoteSuccess() {
-  if (failures_ > 0) log_.Info("sync recovered", {{"previous_errors", failures_}});
+  if (failure_logged_) log_.Info("sync recovered", {{"previous_errors", failures_}});
   failures_ = 0;
+  failure_logged_ = false;
   MutexLock lock(mu_);
   if (attachment_) status_.state = DatabaseState::kReplicating;
   status_.error.clear();
@@ -732,61 +762,6 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
     }
     if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
   }
-}
-
-// Capturing is local and short; it is done even when the caller is in a hurry.
-Result<void> Database::CaptureLast(const Context& ctx) {
-  const Context local_ctx = Context(std::stop_token(), std::nullopt, ctx.clock());
-  // If the files were replaced and nobody told, it attaches to what is there now.
-  if (attachment_) LS_TRY(CheckHold(local_ctx));
-  if (!attachment_ && waker_.load() != nullptr) {
-    // Or stopped before it was attached, or meanwhile. That may take long, so it ends with the
-    // caller's patience.
-    LS_TRY(TryAttach(ctx));
-  }
-  if (!attachment_) return {};
-  // A full file that was begun when the stop came; nothing else can follow before it.
-  LS_TRY(HandleRequests(ctx));
-  if (!capture_->IsCaptured(LS_TRY(attachment_->Peek()))) return CaptureNew(local_ctx);
-  return {};
-}
-
-bool Database::IsFailing() const {
-  return std::ranges::any_of(uploaders_, [](const auto& uploader) {
-    return uploader->Status().state == ReplicaState::kFailing;
-  });
-}
-
-Result<void> Database::Drain(const Context& ctx, int attempt) {
-  if (!last_captured_) {
-    for (auto& keeper : keepers_) keeper->Stop();
-    StopTask();
-    last_captured_ = CaptureLast(ctx);
-    if (attachment_) {
-      capture_->CloseNewest();
-      OfferWhatWasOpen(/*fresh=*/false);
-    }
-  }
-  std::vector<Uploader*> order;
-  for (auto& uploader : uploaders_) order.push_back(uploader.get());
-  std::stable_partition(order.begin(), order.end(), [](const Uploader* uploader) {
-    return uploader->Status().state != ReplicaState::kFailing;
-  });
-  Result<void> first;
-  for (Uploader* const uploader : order) {
-    auto drained = DrainOne(ctx, *uploader, attempt);
-    if (first.ok() && !drained.ok()) first = std::move(drained);
-  }
-  return first;
-}
-
-Result<void> Database::Release() {
-  StopTask();
-  StopReplicas();
-  Detach();
-  meta_lock_.reset();
-  SetState(DatabaseState::kClosed);
-  return last_captured_.value_or(Result<void>());
 }
 
 }  // namespace litestream

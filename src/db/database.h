@@ -94,6 +94,9 @@ class Database : private ReplicaHost {
   Result<void> SnapshotOnce(const Context& ctx);
 
   // The end has two steps, for CloseDatabases (db/close.h).
+  // Before them, if the database was removed from those that are replicated: what is at its path by
+  // then may be another one. Drain captures what is attached, and attaches to nothing.
+  void StopAttaching() { may_attach_ = false; }
   // Stops what runs, captures what is committed, makes one attempt to bring each replica level;
   // those that were well go first. The first error of a replica. May be called again, for the next
   // `attempt`, from 1 on.
@@ -111,6 +114,7 @@ class Database : private ReplicaHost {
   NextRun Step(const Context& ctx);
   Result<NextRun> StepAttached(const Context& ctx);
   Result<bool> TryAttach(const Context& ctx);
+  Result<void> MakeMeta(const FileOwner& owner);
   Result<void> LockMeta();
   Result<bool> LockIsInPlace();
   Result<bool> KeepMeta();
@@ -151,6 +155,7 @@ class Database : private ReplicaHost {
   void RequestRebase(Txid txid) override;
   void RequestFull() override;
   std::uint64_t DatabaseBytes() const override { return database_bytes_; }
+  bool IsGone() const override;
 
   Env& env_;
   Scheduler& scheduler_;
@@ -177,8 +182,11 @@ class Database : private ReplicaHost {
   CommitPace pace_;
   int failures_ = 0;
   std::chrono::nanoseconds backoff_{0};
+  MonoTime failing_since_;
+  bool failure_logged_ = false;
   MonoTime last_logged_failure_;
   std::optional<Result<void>> last_captured_;  // Set by the first Drain.
+  bool may_attach_ = true;                     // In Drain.
 
   std::atomic<std::uint64_t> rebase_above_{0};
   std::atomic<bool> full_wanted_{false};

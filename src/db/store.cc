@@ -157,11 +157,17 @@ bool Store::TryClose(const Context& ctx, Closing& closing) {
   const std::stop_token hurry = closing.hurry.get_token();
   const Context patience(hurry, closing.deadline, scheduler_.clock());
   Database& database = *closing.database;
-  auto drained = database.Drain(patience, ++closing.attempts);
-  if (ctx.stop().stop_requested()) return false;
-  if (!drained.ok() && !once && !hurry.stop_requested()) {
+  database.StopAttaching();
+  Result<void> drained;
+  bool gone = IsGone(database);
+  if (!gone) {
+    drained = database.Drain(patience, ++closing.attempts);
+    if (ctx.stop().stop_requested()) return false;
+    gone = !drained.ok() && (IsGone(database) || LacksFiles(database, drained.error()));
+  }
+  if (!drained.ok() && !gone && !once && !hurry.stop_requested()) {
     const MonoTime again = scheduler_.clock().Monotonic() + options_.shutdown_sync_interval;
-    if (again < *closing.deadline && IsWorthATry(database)) {
+    if (again < *closing.deadline) {
       MutexLock lock(mu_);
       if (!hurry.stop_requested()) closing.due = again;
       return false;
@@ -169,17 +175,32 @@ bool Store::TryClose(const Context& ctx, Closing& closing) {
   }
   auto released = database.Release();
   if (released.ok()) released = std::move(drained);
+  if (released.ok()) return true;
   // Its successor goes on with what it leaves.
-  const bool cut_short =
-      hurry.stop_requested() && !released.ok() && released.error().Is(ErrorCode::kCancelled);
-  if (!released.ok() && !cut_short) LogFailure(database, released.error());
+  if (hurry.stop_requested() && released.error().Is(ErrorCode::kCancelled)) return true;
+  if (gone) {
+    log_.Info("removed together with its local state, what was not uploaded is not kept",
+              {{"db", database.path().native()}});
+  } else {
+    LogFailure(database, released.error());
+  }
   return true;
 }
 
-// What was captured is in the state directory. If that is gone too, no attempt can succeed.
-bool Store::IsWorthATry(const Database& database) const {
-  const auto state = env_.Stat(database.meta_path());
-  return state.ok() || !state.error().Is(ErrorCode::kNotFound);
+// What was captured is in the state directory. If both are gone, no attempt can succeed.
+bool Store::IsGone(const Database& database) const {
+  for (const std::filesystem::path* path : {&database.path(), &database.meta_path()}) {
+    const auto stat = env_.Stat(*path);
+    if (stat.ok() || !stat.error().Is(ErrorCode::kNotFound)) return false;
+  }
+  return true;
+}
+
+// Only part of it may be gone yet, or somebody has just made the directory anew.
+bool Store::LacksFiles(const Database& database, const Error& error) const {
+  if (!error.Is(ErrorCode::kNotFound)) return false;
+  const auto stat = env_.Stat(database.path());
+  return !stat.ok() && stat.error().Is(ErrorCode::kNotFound);
 }
 
 void Store::Finish(const ClosingPtr& closing, bool closed) {

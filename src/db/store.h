@@ -102,7 +102,8 @@ class Store {
   void WakeClosers() LS_REQUIRES(mu_);
   NextRun RunCloser(const Context& ctx);
   bool TryClose(const Context& ctx, Closing& closing);
-  bool IsWorthATry(const Database& database) const;
+  bool IsGone(const Database& database) const;
+  bool LacksFiles(const Database& database, const Error& error) const;
   void Finish(const ClosingPtr& closing, bool closed);
   std::vector<std::shared_ptr<Database>> Databases() const;
   void LogFailure(const Database& database, const Error& error) const;

@@ -74,6 +74,9 @@ class ReplicaHost {
   virtual void RequestFull() = 0;
   // Of the database, about.
   virtual std::uint64_t DatabaseBytes() const = 0;
+  // The database is not there (any more). A local file that is missing then went with it, and
+  // nobody can make it anew.
+  virtual bool IsGone() const { return false; }
 };
 
 // Brings one replica level with the local files. Each replica of a database has its own: its own
@@ -166,6 +169,7 @@ class Uploader {
   std::optional<Txid> rebase_requested_;   // Above which we asked capture to go on.
   std::optional<Txid> full_wanted_above_;  // What failed waits for a full file above this.
   int failures_ = 0;
+  bool failure_logged_ = false;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;
 
