@@ -73,6 +73,24 @@ Result<void> CreateDirectories(Env& env, const std::filesystem::path& path,
   return {};
 }
 
+Result<void> CreateDirectoriesBelow(Env& env, const std::filesystem::path& base,
+                                    const std::filesystem::path& path, const FileOwner& owner) {
+  if (env.Stat(path).ok()) return RequireDirectory(env, path);
+  std::filesystem::path at = base;
+  for (const auto& part : path.lexically_relative(base)) {
+    const std::filesystem::path parent = at;
+    at /= part;
+    auto created = env.CreateDirectory(at, owner);
+    if (created.ok()) {
+      LS_TRY(env.SyncDirectory(parent));
+      continue;
+    }
+    if (!created.error().Is(ErrorCode::kAlreadyExists)) return created;
+    LS_TRY(RequireDirectory(env, at));
+  }
+  return {};
+}
+
 Result<std::string> ReadSmallFile(Env& env, const std::filesystem::path& path,
                                   std::size_t limit_bytes) {
   const std::unique_ptr<File> file = LS_TRY(env.Open(path, {}));

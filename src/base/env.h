@@ -163,6 +163,10 @@ class Env {
 
 // Creates what is missing of `path`, and syncs the parents of what it created.
 Result<void> CreateDirectories(Env& env, const std::filesystem::path& path, const FileOwner& owner);
+// The same of what lies between `base` and `path`, which begins with it; `base` itself is not made:
+// kNotFound if it is not there, or goes meanwhile.
+Result<void> CreateDirectoriesBelow(Env& env, const std::filesystem::path& base,
+                                    const std::filesystem::path& path, const FileOwner& owner);
 // The whole of a small file. kCorruption if it is larger than `limit_bytes`.
 Result<std::string> ReadSmallFile(Env& env, const std::filesystem::path& path,
                                   std::size_t limit_bytes);

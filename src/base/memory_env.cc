@@ -99,7 +99,7 @@ class MemoryEnv::OpenFile final : public File {
         NoteNode(*node_, FileEvent::kModified, deliveries);
       }
     }
-    Deliver(deliveries);
+    env_.Deliver(deliveries);
     if (fault) return Injected(*fault, EnvCall::kWrite, path_);
     return {};
   }
@@ -156,7 +156,7 @@ class MemoryEnv::OpenFile final : public File {
       env_.disk_.Resize(*node_, size_bytes, env_.Now());
       NoteNode(*node_, FileEvent::kModified, deliveries);
     }
-    Deliver(deliveries);
+    env_.Deliver(deliveries);
     return {};
   }
 
@@ -472,6 +472,11 @@ Result<std::unique_ptr<FileWatch>> MemoryEnv::AddWatch(WatcherPtr watcher) {
     epoch = epoch_;
   }
   LS_TRY(Arm(watcher, epoch));
+  {
+    MutexLock lock(mu_);
+    std::erase_if(watchers_, [](const auto& other) { return other.expired(); });
+    watchers_.push_back(watcher);
+  }
   return std::make_unique<Watch>(*this, std::move(watcher), epoch);
 }
 
@@ -510,7 +515,24 @@ void MemoryEnv::NoteNode(MemoryDisk::Node& node, FileEvent event, Deliveries& de
   }
 }
 
+void MemoryEnv::LoseEvents(bool lose) {
+  losing_events_ = lose;
+  if (lose) return;
+  Deliveries deliveries;
+  {
+    MutexLock lock(mu_);
+    for (const auto& watcher : watchers_) {
+      if (WatcherPtr alive = watcher.lock()) {
+        deliveries.push_back(
+            {.watcher = std::move(alive), .event = FileEvent::kOverflow, .name = {}});
+      }
+    }
+  }
+  Deliver(deliveries);
+}
+
 void MemoryEnv::Deliver(const Deliveries& deliveries) {
+  if (losing_events_) return;
   for (const Delivery& d : deliveries) d.watcher->gate.Call(d.event, d.name);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -67,6 +68,10 @@ class MemoryEnv final : public Env {
   void SetFault(FaultFunction fault);  // An empty one: no faults.
   std::uint64_t call_count();
 
+  // While true, no event is delivered; then every watch is told kOverflow, as by a kernel whose
+  // queue ran over.
+  void LoseEvents(bool lose);
+
   // The power fails and comes back. What is open then fails for ever with kIo, locks are free, and
   // watches have ended without a word.
   void Crash(const KeepFunction& keep);
@@ -132,7 +137,7 @@ class MemoryEnv final : public Env {
   static void NoteEntry(const MemoryDisk::Place& at, Deliveries& deliveries);
   // The file was written, or (gone) lost its name: its one-shot watches have done their work.
   static void NoteNode(MemoryDisk::Node& node, FileEvent event, Deliveries& deliveries);
-  static void Deliver(const Deliveries& deliveries);
+  void Deliver(const Deliveries& deliveries);
 
   const Clock& clock_;
   Mutex mu_{LockRank::kEnv};
@@ -140,6 +145,8 @@ class MemoryEnv final : public Env {
   std::mt19937_64 random_ LS_GUARDED_BY(mu_);
   std::uint64_t epoch_ LS_GUARDED_BY(mu_) = 0;  // How many crashes there were.
   std::uint64_t calls_ LS_GUARDED_BY(mu_) = 0;
+  std::atomic<bool> losing_events_ = false;
+  std::vector<std::weak_ptr<Watcher>> watchers_ LS_GUARDED_BY(mu_);
   // Shared with those who are calling it while it is replaced.
   std::shared_ptr<const FaultFunction> fault_ LS_GUARDED_BY(mu_);
 };

@@ -452,6 +452,32 @@ TEST_F(MemoryEnvTest, DirectoryEvents) {
   EXPECT_EQ(CodeOf(env_.WatchDirectory("/none", nullptr)), "not found");
 }
 
+TEST_F(MemoryEnvTest, CreateDirectoriesBelow) {
+  EXPECT_EQ(CodeOf(CreateDirectoriesBelow(env_, "/d", "/d/e/f", {})), "not found");
+  ASSERT_TRUE(env_.CreateDirectory("/d", {}).ok());
+  EXPECT_TRUE(CreateDirectoriesBelow(env_, "/d", "/d/e/f", {}).ok());
+  EXPECT_TRUE(CreateDirectoriesBelow(env_, "/d", "/d/e/f", {}).ok());
+  EXPECT_TRUE(CreateDirectoriesBelow(env_, "/d", "/d/e/g", {}).ok());
+  env_.Crash(KeepNothing);
+  EXPECT_FALSE(env_.Stat("/d").ok());  // Its parent is nobody's business here.
+  PutDurable("/f", "x");
+  EXPECT_EQ(CodeOf(CreateDirectoriesBelow(env_, "/", "/f", {})), "already exists");
+}
+
+TEST_F(MemoryEnvTest, LostEvents) {
+  ASSERT_TRUE(env_.CreateDirectory("/d", {}).ok());
+  Recorder recorder;
+  const auto watch = env_.WatchDirectory("/d", recorder.Callback());
+  ASSERT_TRUE(watch.ok());
+  env_.LoseEvents(true);
+  PutDurable("/d/lost", "x");
+  EXPECT_EQ(recorder.Take(), Seen{});
+  env_.LoseEvents(false);
+  EXPECT_EQ(recorder.Take(), Seen{"overflow"});
+  PutDurable("/d/seen", "x");
+  EXPECT_EQ(recorder.Take(), Seen{"entry seen"});
+}
+
 // --- WriteFileAtomically: whatever fails, and whenever the power does, one of the two is there ---
 
 TEST_F(MemoryEnvTest, WriteFileAtomicallySurvivesEveryFailure) {

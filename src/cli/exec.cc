@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/try.h"
+#include "cli/file_limit.h"
 #include "cli/signals.h"
 
 namespace litestream::cli {
@@ -56,6 +57,7 @@ Result<std::string> FindProgram(const std::string& name) {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
+  RestoreFileLimit();
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(1);  // It died before the line above.
   ::execv(path, arguments);

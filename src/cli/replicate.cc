@@ -1,9 +1,7 @@
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include <fmt/core.h>
@@ -13,7 +11,9 @@
 #include "base/try.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/directories.h"
 #include "cli/exec.h"
+#include "cli/file_limit.h"
 #include "cli/restore_run.h"
 #include "cli/supervisor.h"
 #include "cli/usage.h"
@@ -164,41 +164,6 @@ Result<void> RestoreMissing(const Context& ctx, Env& env, const Job& job, const 
   return {};
 }
 
-// New files of a replica belong to whom the database belongs.
-FileOwner OwnerOf(Env& env, const std::string& path) {
-  const auto stat = env.Stat(path);
-  if (!stat.ok()) return {};
-  return {.mode = stat.value().mode, .uid = stat.value().uid, .gid = stat.value().gid};
-}
-
-Result<void> AddDatabase(Env& env, const config::Config& config,
-                         const config::DatabaseConfig& database,
-                         const std::shared_ptr<Limiter>& limiter, Store& store) {
-  DatabaseOptions options;
-  options.path = database.path;
-  options.meta_path = config::MetaPath(database);
-  options.monitor_interval = database.monitor_interval;
-  options.checkpoint.min_pages = static_cast<std::uint32_t>(database.min_checkpoint_pages);
-  options.checkpoint.truncate_pages = database.truncate_pages;
-  options.checkpoint.interval = database.checkpoint_interval;
-  options.max_sync_wal_bytes =
-      static_cast<std::uint64_t>(std::max<std::int64_t>(0, database.max_sync_wal_bytes));
-  options.upkeep = UpkeepOf(config);
-  // Local files are read by the merge of level 1; after that nobody needs them.
-  if (!options.upkeep.levels.empty()) options.local_retention = {};
-  const FileOwner owner = OwnerOf(env, database.path);
-  for (const auto& replica : database.replicas) {
-    ReplicaOptions out;
-    out.client = LS_TRY(MakeReplicaClient(env, replica, owner, limiter));
-    out.limiter = limiter;
-    out.name = replica.name;
-    out.sync_interval = *replica.sync_interval;
-    out.max_files_per_pass = static_cast<int>(replica.max_sync_ltx_files.value_or(256));
-    options.replicas.push_back(std::move(out));
-  }
-  return store.Add(options);
-}
-
 void LogDatabases(Env& env, const Job& job, const Logger& log) {
   for (const auto& database : job.databases) {
     log.Info("initialized db", {{"path", database.path}});
@@ -218,7 +183,7 @@ void LogDatabases(Env& env, const Job& job, const Logger& log) {
 
 // Runs until a signal, the end of the child, or (-once) the end of the work. The exit code.
 Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
-                     Supervisor& supervisor, Store& store) {
+                     Supervisor& supervisor, Store& store, WatchedDirectories& directories) {
   const Context ctx(supervisor.stop());
   Result<void> once;
   if (options.once) {
@@ -233,6 +198,7 @@ Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
     if (once.ok()) log.Info("one-shot replication complete");
   } else {
     store.Start();
+    LS_TRY(directories.Start(job.databases));
     if (!job.command.empty())
       LS_TRY(supervisor.StartChild(job.command), "cannot start exec command");
     supervisor.Wait();
@@ -244,6 +210,7 @@ Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
     log.Info(options.once ? "replication complete, litestream shutting down"
                           : "subprocess exited, litestream shutting down");
   }
+  directories.Stop();
   auto closed = store.Close(supervisor.hurry());
   log.Info("litestream shut down");
   if (options.once && supervisor.signal() != 0) return 128 + supervisor.signal();
@@ -277,7 +244,8 @@ Result<int> RunReplicate(const Invocation& call) {
   if (!options.log_level.empty()) ::setenv("LOG_LEVEL", options.log_level.c_str(), 1);
   const Logger log = MakeLogger(job.config.logging, options.log_level, false);
   ::signal(SIGPIPE, SIG_IGN);  // A closed stdout must not end the replication.
-  Supervisor supervisor;       // Before any thread.
+  RaiseFileLimit();
+  Supervisor supervisor;  // Before any thread.
 
   log.Info("litestream", {{"version", Version()}, {"level", job.config.logging.level}});
   for (const std::string& warning : job.config.warnings) log.Warn(warning);
@@ -296,14 +264,20 @@ Result<int> RunReplicate(const Invocation& call) {
               // A single sync has had its try; a replica that is away fails it at once.
               {.shutdown_sync_timeout =
                    options.once ? std::chrono::nanoseconds(0) : job.config.shutdown_sync_timeout,
-               .shutdown_sync_interval = job.config.shutdown_sync_interval},
+               .shutdown_sync_interval = job.config.shutdown_sync_interval,
+               .max_open_databases = job.config.max_open_databases == 0
+                                         ? -1
+                                         : static_cast<int>(job.config.max_open_databases)},
               log.With({{"system", "store"}}));
   const auto limiter = MakeLimiter(job.config.limits);
   for (const auto& database : job.databases) {
-    LS_TRY(AddDatabase(call.env, job.config, database, limiter, store), "cannot open store");
+    const auto to_add =
+        LS_TRY(MakeDatabaseOptions(call.env, job.config, database, limiter), "cannot open store");
+    LS_TRY(store.Add(to_add), "cannot open store");
   }
   LogDatabases(call.env, job, log);
-  return RunStore(options, job, log, supervisor, store);
+  WatchedDirectories directories(call.env, *scheduler, job.config, limiter, store, log);
+  return RunStore(options, job, log, supervisor, store, directories);
 }
 
 }  // namespace litestream::cli

@@ -43,12 +43,7 @@ Result<void> CheckAvailable(const Config& config) {
   for (const Feature& feature : features) {
     if (feature.wanted) return NotAvailable(config, feature.key, feature.key, feature.hint);
   }
-  for (std::size_t i = 0; i < config.databases.size(); ++i) {
-    const DatabaseConfig& database = config.databases[i];
-    if (database.watch) {
-      return NotAvailable(config, fmt::format("dbs[{}].watch", i), "watch",
-                          "databases that appear later are found after a restart");
-    }
+  for (const DatabaseConfig& database : config.databases) {
     for (const ReplicaConfig& replica : database.replicas) {
       if (replica.type == "file") continue;
       return NotAvailable(config, "", fmt::format("replica type {}", replica.type), "");

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -140,6 +141,7 @@ struct LimitsConfig {
   std::optional<std::int64_t> requests_per_second;
 };
 inline constexpr std::int64_t kMaxUploads = 64;
+inline constexpr std::int64_t kMaxOpenDatabases = 1'000'000;
 inline constexpr std::uint64_t kMinBandwidth = 1'000;
 inline constexpr std::int64_t kMaxRequestsPerSecond = 1'000'000;
 
@@ -161,6 +163,8 @@ struct Config {
   bool retention_enabled = true;
   KeepConfig keep;
   LimitsConfig limits;
+  std::int64_t max_open_databases = 256;        // 0: no limit.
+  std::uint64_t park_max_bytes = 256ULL << 20;  // A larger database is never parked.
   std::string heartbeat_url;
   nanoseconds heartbeat_interval = std::chrono::minutes(5);
   nanoseconds shutdown_sync_timeout = std::chrono::seconds(30);
@@ -208,10 +212,31 @@ Result<void> CheckAvailable(const Config& config);
 // values that cannot work.
 Result<void> CheckForReplication(Env& env, const std::vector<DatabaseConfig>& databases);
 
+// Names the place of a replica whose URL has been taken apart; two replicas with one name would
+// write the same objects.
+std::string PlaceOf(const ReplicaConfig& replica);
+
 // The entries with every directory entry replaced by one entry for each database that is there
 // now. Directories are read at this moment.
+//
+// Errors: kInvalidArgument (a malformed pattern; a database that two entries cover), kNotFound
+// (nothing in a directory that is not watched); of reading a directory.
 Result<std::vector<DatabaseConfig>> ExpandDirectories(Env& env, const Config& config,
                                                       const Logger& log);
+
+// --- For the databases that a directory entry with `watch` finds later. ---
+// What the entry makes of the file at `path`, which is below its directory.
+DatabaseConfig DatabaseBelow(const DatabaseConfig& entry, std::string_view path);
+// Whether a path is below the entry's directory, and the entry is for such files.
+bool IsBelow(const DatabaseConfig& entry, std::string_view path);
+// Whether an entry's pattern matches a file's name (the last part of its path).
+bool MatchesPattern(const DatabaseConfig& entry, std::string_view name);
+// The directories of file replicas: no database is looked for in them.
+std::set<std::string> ReplicaDirectories(const Config& config);
+// kAlreadyExists if an entry before `entry`, which is one of `config`, covers that path, too. The
+// message names both.
+Result<void> CheckFirstToCover(const Config& config, const DatabaseConfig& entry,
+                               std::string_view path);
 
 // The database with that path (expanded as in the file), also below directory entries. kNotFound
 // ("database not found in config: <path>").

@@ -136,6 +136,83 @@ TEST_F(DirectoryTest, FindDatabase) {
   }
 }
 
+TEST_F(DirectoryTest, ReplicasAreNotLookedInto) {
+  Make("a.db");
+  Make("sub/d.db");
+  Make("backup/a.db/x.db");
+  const auto got =
+      Expand("    pattern: '*.db'\n    recursive: true\n", "path: " + Path("dbs/backup"));
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  EXPECT_EQ(got.value().size(), 2U);
+}
+
+// Whatever two entries say of one database, one of them would be ignored.
+TEST_F(DirectoryTest, CoveredByTwoEntries) {
+  Make("a.db");
+  Make("sub/d.db");
+  const std::string d = Path("dbs");
+  const auto entry = [](const std::string& more) { return "  - {" + more + "}\n"; };
+  const std::string all =
+      entry("dir: " + d + ", pattern: '*.db', recursive: true, replica: {path: /r1}");
+  const std::string watched =
+      entry("dir: " + d + ", pattern: '*.db', watch: true, replica: {path: /r1}");
+  const auto path = [&](const std::string& name) {
+    return entry("path: " + d + "/" + name + ", replica: {path: /r2}");
+  };
+  const struct {
+    const char* why;
+    std::string entries;
+    std::string twice;  // Empty: fine.
+  } cases[] = {
+      {"path and directory", path("a.db") + all, "a.db"},
+      {"directory and path", all + path("sub/d.db"), "sub/d.db"},
+      {"the path is not there, and nobody would find it", all + path("later.db"), ""},
+      {"it would be found", path("later.db") + watched, "later.db"},
+      {"in a subdirectory that is not read", path("sub/later.db") + watched, ""},
+      {"it does not match", path("later.sqlite") + watched, ""},
+      {"two directories", all + entry("dir: " + d + "/sub, pattern: 'd*', replica: {path: /r2}"),
+       "sub/d.db"},
+      {"two patterns that differ",
+       watched + entry("dir: " + d + ", pattern: '*.sqlite', watch: true, replica: {path: /r2}"),
+       ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.why);
+    const auto config = ParseConfig(Env::Real(), "dbs:\n" + c.entries, "f.yml", {});
+    ASSERT_TRUE(config.ok()) << config.error().message();
+    const auto got = ExpandDirectories(Env::Real(), config.value(), Logger());
+    ASSERT_EQ(got.ok(), c.twice.empty()) << got.error().message();
+    if (got.ok()) continue;
+    EXPECT_TRUE(got.error().message().starts_with("two entries cover the database " + d + "/" +
+                                                  c.twice + " (f.yml:2: "))
+        << got.error().message();
+  }
+}
+
+// Found while it runs: the first entry has it.
+TEST_F(DirectoryTest, FirstToCover) {
+  const std::string text =
+      "dbs:\n  - {dir: /d, pattern: '*.db', recursive: true, watch: true, replica: {path: /r1}}\n"
+      "  - {dir: /d/sub, pattern: '*', watch: true, replica: {path: /r2}}\n";
+  const auto config = ParseConfig(Env::Real(), text, "f.yml", {});
+  ASSERT_TRUE(config.ok());
+  const auto& entries = config.value().databases;
+  EXPECT_TRUE(CheckFirstToCover(config.value(), entries[0], "/d/sub/a.db").ok());
+  EXPECT_TRUE(CheckFirstToCover(config.value(), entries[1], "/d/sub/a.sqlite").ok());
+  const auto second = CheckFirstToCover(config.value(), entries[1], "/d/sub/a.db");
+  ASSERT_FALSE(second.ok());
+  EXPECT_TRUE(second.error().Is(ErrorCode::kAlreadyExists));
+  EXPECT_EQ(second.error().message(),
+            "two entries cover the database /d/sub/a.db (f.yml:2: dir: /d, pattern: *.db; f.yml:3: "
+            "dir: /d/sub, pattern: *): give it one entry, with as many replicas as needed");
+  EXPECT_TRUE(IsBelow(entries[0], "/d/x/y/a.db"));
+  for (const char* const path : {"/d", "/d2/a.db", "/d/a.sqlite", "/d/.a.db-litestream/a.db"}) {
+    EXPECT_FALSE(IsBelow(entries[0], path)) << path;
+  }
+  EXPECT_FALSE(IsBelow(entries[1], "/d/sub/deep/a.db"));
+  EXPECT_EQ(DatabaseBelow(entries[0], "/d/x/y/a.db").replicas[0].path, "/r1/x/y/a.db");
+}
+
 TEST_F(DirectoryTest, SharedStateDirectoryIsRefused) {
   const auto config = ParseConfig(Env::Real(),
                                   "dbs:\n"

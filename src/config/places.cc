@@ -39,8 +39,7 @@ class Places {
 
   // After all databases.
   Result<void> AddReplica(const DatabaseConfig& database, const ReplicaConfig& replica) {
-    std::string place = fmt::format("{} {} {} {} {}", replica.type, replica.endpoint, replica.host,
-                                    replica.bucket, replica.path);
+    std::string place = PlaceOf(replica);
     if (replica.type == "file") {
       LS_TRY(CheckDirectory(database, replica.path));
       if (const auto identity = Identify(replica.path)) {
@@ -109,6 +108,15 @@ class Places {
 };
 
 }  // namespace
+
+std::string PlaceOf(const ReplicaConfig& replica) {
+  std::string place = replica.type;
+  for (const auto* part : {&replica.endpoint, &replica.host, &replica.bucket, &replica.path}) {
+    place += ' ';
+    place += *part;
+  }
+  return place;
+}
 
 Result<void> CheckForReplication(Env& env, const std::vector<DatabaseConfig>& databases) {
   Places places(env);

@@ -142,6 +142,15 @@ void Reader::ReadTop(const YamlNode& root) {
   top.Read("heartbeat-interval", config.heartbeat_interval);
   top.Read("shutdown-sync-timeout", config.shutdown_sync_timeout);
   top.Read("shutdown-sync-interval", config.shutdown_sync_interval);
+  top.Read("max-open-databases", config.max_open_databases);
+  if (config.max_open_databases < 0 || config.max_open_databases > kMaxOpenDatabases) {
+    decoder_.Problem(top.LineOf("max-open-databases"), "max-open-databases",
+                     fmt::format("must be a number from 1 to {}, or 0 for no limit (got {})",
+                                 kMaxOpenDatabases, config.max_open_databases));
+  }
+  std::optional<std::uint64_t> park_max_bytes;
+  top.ReadSize("park-max-size", park_max_bytes);
+  if (park_max_bytes) config.park_max_bytes = *park_max_bytes;
   ReadLevels(top);
   ReadSections(top);
   ReadSettings(top, config.replica_defaults);

@@ -201,9 +201,7 @@ Result<void> ResolveReplicas(Env& env, const Config& config, DatabaseConfig& dat
   for (ReplicaConfig& replica : database.replicas) {
     auto resolved = ResolveReplica(env, replica);
     if (!resolved.ok()) return Invalid(config, replica.line, resolved.error().message());
-    const std::string place = fmt::format("{} {} {} {} {}", replica.type, replica.endpoint,
-                                          replica.host, replica.bucket, replica.path);
-    const auto inserted = places.emplace(place, replica.line);
+    const auto inserted = places.emplace(PlaceOf(replica), replica.line);
     if (!inserted.second) {
       return Invalid(config, replica.line,
                      fmt::format("two replicas of {} have the same place (the other is in line {})",

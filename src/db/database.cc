@@ -22,6 +22,8 @@ constexpr std::chrono::minutes kMaxBackoff{5};
 // and room is made; another process that holds the database, whose end makes this one its heir.
 constexpr std::chrono::seconds kMaxProbeBackoff{15};
 constexpr std::chrono::seconds kLogInterval{30};
+// So long a failure that may pass by itself is not said.
+constexpr std::chrono::seconds kMayPass{1};
 constexpr int kSweepAfterDiskFull = 3;
 
 }  // namespace
@@ -125,6 +127,8 @@ NextRun Database::Step(const Context& ctx) {
     if (!HasRoom()) return NextRun::At(Now() + OpenDatabases::kPatience);
     auto attached = TryAttach(ctx);
     if (!attachment_ && member_) member_->Leave();
+    // Removed while it was being opened.
+    if (!attached.ok() && IsGone()) attached = false;
     if (!attached.ok()) return NoteFailure(attached.error());
     if (!attached.value()) {
       SetState(DatabaseState::kWaiting);
@@ -266,6 +270,11 @@ Result<bool> Database::CheckHold(const Context&) {
   }
   const bool same = LS_TRY(attachment_->SameFiles());
   if (same && attachment_->Holding()) return true;
+  if (!same && IsGone()) {
+    log_.Info("the database is gone, waiting for it");
+    Detach();
+    return false;
+  }
   log_.Warn(same ? "lost the read transaction, comparing the database with what was captured"
                  : "the database or its WAL was replaced or removed, opening it again");
   Detach();
@@ -453,6 +462,11 @@ void Database::OfferWhatWasOpen(bool fresh) {
   if (offered_ < local_->range()->max) OfferFiles();
 }
 
+bool Database::IsGone() const {
+  const auto stat = env_.Stat(options_.path);
+  return !stat.ok() && stat.error().Is(ErrorCode::kNotFound);
+}
+
 NextRun Database::NoteFailure(const Error& error) {
   ++failures_;
   const auto first =
@@ -471,8 +485,15 @@ NextRun Database::NoteFailure(const Error& error) {
   if (attachment_ && attachment_->leaping()) (void)attachment_->Abandon().ok();
   if (disk_full && failures_ >= kSweepAfterDiskFull && local_) (void)local_->Open().ok();
   const MonoTime now = Now();
-  if (!error.Is(ErrorCode::kCancelled) &&
-      (failures_ == 1 || now - last_logged_failure_ >= kLogInterval)) {
+  if (failures_ == 1) failing_since_ = now;
+  // Whoever replaces or renames the files, or opens them for itself for a moment, is done soon.
+  const bool may_pass = error.Is(ErrorCode::kUnavailable) || error.Is(ErrorCode::kNotFound) ||
+                        (error.Is(ErrorCode::kIo) && !attachment_);
+  const bool due = !failure_logged_ || now - last_logged_failure_ >= kLogInterval;
+  if (may_pass && now - failing_since_ < kMayPass) {
+    log_.Debug("sync failed, trying again", {{"error", error.message()}});
+  } else if (!error.Is(ErrorCode::kCancelled) && due) {
+    failure_logged_ = true;
     last_logged_failure_ = now;
     log_.Error(
         disk_full ? "disk full while staging ltx file, replication paused until space is freed"
@@ -483,8 +504,9 @@ NextRun Database::NoteFailure(const Error& error) {
 }
 
 void Database::NoteSuccess() {
-  if (failures_ > 0) log_.Info("sync recovered", {{"previous_errors", failures_}});
+  if (failure_logged_) log_.Info("sync recovered", {{"previous_errors", failures_}});
   failures_ = 0;
+  failure_logged_ = false;
   MutexLock lock(mu_);
   if (attachment_) status_.state = DatabaseState::kReplicating;
   status_.error.clear();

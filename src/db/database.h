@@ -113,6 +113,9 @@ class Database : private ReplicaHost {
   Result<void> SnapshotOnce(const Context& ctx);
 
   // The end has two steps, for CloseDatabases (db/close.h).
+  // Before them, if the database was removed from those that are replicated: what is at its path by
+  // then may be another one. Drain captures what is attached, and attaches to nothing.
+  void StopAttaching() { may_attach_ = false; }
   // Stops what runs, captures what is committed, makes one attempt to bring each replica level;
   // those that were well go first. The first error of a replica. May be called again, for the next
   // `attempt`, from 1 on.
@@ -130,6 +133,7 @@ class Database : private ReplicaHost {
   NextRun Step(const Context& ctx);
   Result<NextRun> StepAttached(const Context& ctx);
   Result<bool> TryAttach(const Context& ctx);
+  Result<void> MakeMeta(const FileOwner& owner);
   Result<void> LockMeta();
   Result<bool> LockIsInPlace();
   Result<bool> KeepMeta();
@@ -186,6 +190,7 @@ class Database : private ReplicaHost {
   void RequestRebase(Txid txid) override;
   void RequestFull() override;
   std::uint64_t DatabaseBytes() const override { return database_bytes_; }
+  bool IsGone() const override;
 
   Env& env_;
   Scheduler& scheduler_;
@@ -213,6 +218,8 @@ class Database : private ReplicaHost {
   CommitPace pace_;
   int failures_ = 0;
   std::chrono::nanoseconds backoff_{0};
+  MonoTime failing_since_;
+  bool failure_logged_ = false;
   MonoTime last_logged_failure_;
   // Set while it is parked, with the checksum of the database, if it is known.
   struct Parked {
@@ -222,6 +229,7 @@ class Database : private ReplicaHost {
   std::optional<Parked> parked_;
   bool may_be_parked_ = true;                  // Not looked at yet.
   std::optional<Result<void>> last_captured_;  // Set by the first Drain.
+  bool may_attach_ = true;                     // In Drain.
 
   std::atomic<std::uint64_t> rebase_above_{0};
   std::atomic<bool> full_wanted_{false};

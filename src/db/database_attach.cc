@@ -60,7 +60,7 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   // Our lock may lie in a directory that was removed meanwhile; it keeps nobody out of a new one.
   if (meta_lock_ && !LS_TRY(LockIsInPlace())) LoseMeta();
-  LS_TRY(CreateDirectories(env_, options_.meta_path, directories));
+  LS_TRY(MakeMeta(directories));
   if (!meta_lock_) LS_TRY(LockMeta());
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
   LS_TRY(local_->Open());
@@ -93,6 +93,15 @@ void Database::SaveHoldings(const Context& ctx, bool at_the_end) {
   }
 }
 
+// Beside the database its directory is there, or has just been removed and must not come back.
+Result<void> Database::MakeMeta(const FileOwner& owner) {
+  const std::filesystem::path base = options_.path.parent_path();
+  if (options_.meta_path.parent_path() != base) {
+    return CreateDirectories(env_, options_.meta_path, owner);
+  }
+  return CreateDirectoriesBelow(env_, base, options_.meta_path, owner);
+}
+
 Result<void> Database::LockMeta() {
   const std::filesystem::path path = options_.meta_path / "lock";
   auto lock = env_.Lock(path, file_owner_);
@@ -114,15 +123,16 @@ Result<bool> Database::LockIsInPlace() {
 
 // Somebody may remove the state directory while we run, and then our lock keeps nobody out: another
 // process makes the directory anew and has a lock of its own. True: it is ours as before, or was
-// removed and nobody came in between. False: it belongs to another history, load it.
+// removed and nobody came in between. False: it belongs to another history, load it; or the
+// database is gone too, and a new state directory would be in the way of whoever removes it all.
 Result<bool> Database::KeepMeta() {
   if (LS_TRY(LockIsInPlace())) return true;
+  if (!LS_TRY(Exists(env_, options_.path))) return false;
   log_.Warn("the state directory was removed while it was in use, making it anew",
             {{"path", options_.meta_path.string()}});
   meta_lock_.reset();
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
-  LS_TRY(CreateDirectories(env_, options_.meta_path,
-                           {.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
+  LS_TRY(MakeMeta({.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
   LS_TRY(LockMeta());
   const auto files = env_.List(options_.meta_path / "ltx" / "0");
   if (!files.ok()) {

@@ -1,7 +1,9 @@
-// What is done in the caller's thread: a single sync, and the end.
+// What is done in the caller's thread: a single sync, and the end, in the two steps of
+// CloseDatabases (db/close.h).
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/try.h"
 #include "db/database.h"
@@ -71,7 +73,7 @@ Result<void> Database::CaptureLast(const Context& ctx) {
   }
   // If the files were replaced and nobody told, it attaches to what is there now.
   if (attachment_) LS_TRY(CheckHold(local_ctx));
-  if (!attachment_ && waker_.load() != nullptr) {
+  if (!attachment_ && waker_.load() != nullptr && may_attach_) {
     // Or stopped before it was attached, or meanwhile. That may take long, so it ends with the
     // caller's patience.
     LS_TRY(TryAttach(ctx));

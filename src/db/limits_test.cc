@@ -34,8 +34,9 @@ class LimitsTest : public ::testing::Test {
   // `count` databases with a small table each.
   void Start(int count, const LimitOptions& limits) {
     limiter_ = std::make_shared<Limiter>(limits);
-    store_ = std::make_unique<Store>(env_, scheduler_, StoreOptions{.shutdown_sync_timeout = std::chrono::hours(10)},
-                                     Logger());  // Each thread that waits moves the clock.
+    // Each thread that waits moves the clock.
+    const StoreOptions patient{.shutdown_sync_timeout = std::chrono::hours(10)};
+    store_ = std::make_unique<Store>(env_, scheduler_, patient, Logger());
     for (int i = 0; i < count; ++i) Add();
     store_->Start();
   }

@@ -23,8 +23,14 @@ LocalLtx::LocalLtx(Env& env, std::filesystem::path meta, FileOwner directories, 
       directory_owner_(directories),
       file_owner_(files) {}
 
+// Never what the state directory is in: whoever removes or renames a tree would find it there
+// again.
+Result<void> LocalLtx::MakeDirectory() {
+  return CreateDirectoriesBelow(env_, meta_.parent_path(), directory_, directory_owner_);
+}
+
 Result<void> LocalLtx::Open() {
-  LS_TRY(CreateDirectories(env_, directory_, directory_owner_));
+  LS_TRY(MakeDirectory());
   std::vector<Txid> found;
   for (const DirectoryEntry& entry : LS_TRY(env_.List(directory_))) {
     if (entry.name.ends_with(kStagingSuffix)) {
@@ -88,7 +94,7 @@ Result<std::unique_ptr<LocalLtx::Staged>> LocalLtx::Stage(Txid txid) {
   auto opened = env_.Open(path, options);
   if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) {
     // Somebody removed the directory under us.
-    LS_TRY(CreateDirectories(env_, directory_, directory_owner_));
+    LS_TRY(MakeDirectory());
     opened = env_.Open(path, options);
   }
   auto file = LS_TRY(std::move(opened));
@@ -131,7 +137,7 @@ Result<void> LocalLtx::RemoveBefore(Txid keep_from) {
 Result<void> LocalLtx::Clear() {
   range_.reset();
   LS_TRY(env_.RemoveTree(directory_));
-  return CreateDirectories(env_, directory_, directory_owner_);
+  return MakeDirectory();
 }
 
 }  // namespace litestream

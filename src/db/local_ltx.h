@@ -68,6 +68,7 @@ class LocalLtx {
   Result<void> Clear();
 
  private:
+  Result<void> MakeDirectory();
   Env& env_;
   std::filesystem::path meta_;
   std::filesystem::path directory_;

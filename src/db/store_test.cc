@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "tests/support/db_fixture.h"
+#include "tests/support/recorded_log.h"
 
 namespace litestream {
 namespace {
@@ -148,6 +149,200 @@ TEST_F(StoreTest, D18HangingReplicaDelaysNoOther) {
   changed.NotifyAll();
   (void)store.Close({}).ok();
   for (int i = 1; i < kCount; ++i) ExpectRestored(i);
+}
+
+// A place is named by whoever knows it; two databases may not share one.
+TEST_F(StoreTest, OneReplicaForEach) {
+  Store store(Env::Real(), scheduler_, {}, log_);
+  DatabaseOptions one = OptionsOf(0);
+  DatabaseOptions two = OptionsOf(1);
+  one.replicas[0].place = two.replicas[0].place = "file /r";
+  ASSERT_TRUE(store.Add(one).ok());
+  const auto added = store.Add(two);
+  ASSERT_FALSE(added.ok());
+  EXPECT_TRUE(added.error().Is(ErrorCode::kAlreadyExists));
+  EXPECT_EQ(
+      added.error().message(),
+      fmt::format("{} and {} have the same replica (file /r); each database needs its own path",
+                  PathOf(0).string(), PathOf(1).string()));
+  ASSERT_TRUE(store.Remove(PathOf(0)).ok());
+  EXPECT_TRUE(store.Add(two).ok());
+}
+
+// --- Databases that come and go. ---
+
+class ComingAndGoing : public StoreTest {
+ protected:
+  void Begin(Store& store) {
+    CreateAll(store);
+    store.Start();
+    scheduler_.RunFor(std::chrono::seconds(5));
+  }
+  static void Hang(MemoryStore& store, bool hang) {
+    store.SetFaults(nullptr);
+    if (hang) {
+      store.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
+    }
+  }
+  RecordedLog recorded_{LogLevel::kInfo};
+};
+
+// What was committed until then is on the replica; the others notice nothing.
+TEST_F(ComingAndGoing, RemoveUploadsTheLastCommits) {
+  Store store(Env::Real(), scheduler_, {}, recorded_.logger());
+  Begin(store);
+  EXPECT_TRUE(store.Remove(dir_.path() / "other").error().Is(ErrorCode::kNotFound));
+  apps_[3]->Exec("INSERT INTO t VALUES (1)");
+  ASSERT_TRUE(store.Remove(PathOf(3)).ok());
+  EXPECT_TRUE(store.Remove(PathOf(3)).error().Is(ErrorCode::kNotFound));
+  EXPECT_EQ(store.closing_count(), 1U);
+  EXPECT_EQ(store.Status().size(), kCount - 1U);
+  scheduler_.RunFor(std::chrono::milliseconds(1));
+  EXPECT_EQ(store.closing_count(), 0U);
+  ExpectRestored(3);
+  EXPECT_EQ(recorded_.Count("error"), 0);
+  // Nobody follows it any more.
+  apps_[3]->Exec("INSERT INTO t VALUES (2)");
+  scheduler_.RunFor(std::chrono::minutes(2));
+  EXPECT_TRUE(store.Add(OptionsOf(3)).ok());
+  scheduler_.RunFor(std::chrono::seconds(5));
+  ExpectRestored(3);
+  EXPECT_TRUE(store.Close({}).ok());
+}
+
+// Its replica is dead: tried again until the shutdown timeout has passed, then let go of and said.
+TEST_F(ComingAndGoing, RemoveGivesUpInTheEnd) {
+  Store store(Env::Real(), scheduler_, {}, recorded_.logger());
+  Begin(store);
+  apps_[3]->Exec("INSERT INTO t VALUES (1)");
+  Hang(stores_[3], true);
+  ASSERT_TRUE(store.Remove(PathOf(3)).ok());
+  scheduler_.RunFor(std::chrono::seconds(28));
+  EXPECT_EQ(store.closing_count(), 1U);
+  EXPECT_EQ(recorded_.Count("failed to close database"), 0);
+  scheduler_.RunFor(std::chrono::seconds(3));
+  EXPECT_EQ(store.closing_count(), 0U);
+  EXPECT_EQ(recorded_.Count("failed to close database"), 1);
+  // It was captured: the next one of that path uploads it.
+  Hang(stores_[3], false);
+  ASSERT_TRUE(store.Add(OptionsOf(3)).ok());
+  scheduler_.RunFor(std::chrono::seconds(5));
+  ExpectRestored(3);
+  EXPECT_TRUE(store.Close({}).ok());
+}
+
+// Removed and added again while the old one still closes: the new one takes over at once, uploads
+// what the old one could not, and nobody complains of the lock.
+TEST_F(ComingAndGoing, SuccessorTakesOver) {
+  Store store(Env::Real(), scheduler_, {}, recorded_.logger());
+  Begin(store);
+  apps_[3]->Exec("INSERT INTO t VALUES (1)");
+  Hang(stores_[3], true);
+  ASSERT_TRUE(store.Remove(PathOf(3)).ok());
+  scheduler_.RunFor(std::chrono::seconds(5));
+  ASSERT_EQ(store.closing_count(), 1U);
+  Hang(stores_[3], false);
+  ASSERT_TRUE(store.Add(OptionsOf(3)).ok());
+  apps_[3]->Exec("INSERT INTO t VALUES (2)");
+  scheduler_.RunFor(std::chrono::seconds(3));
+  EXPECT_EQ(store.closing_count(), 0U);
+  ExpectRestored(3);
+  EXPECT_EQ(recorded_.Count("another process"), 0);
+  EXPECT_EQ(recorded_.Count("failed to close"), 0);
+  EXPECT_EQ(recorded_.Count("sync error"), 0);
+  EXPECT_TRUE(store.Close({}).ok());
+}
+
+// The file is another one each time, and the waiting one is removed again before it could start.
+TEST_F(ComingAndGoing, ReplacedAgainAndAgain) {
+  Store store(Env::Real(), scheduler_, {}, recorded_.logger());
+  Begin(store);
+  for (int round = 0; round < 5; ++round) {
+    apps_[3].reset();
+    for (const char* suffix : {"", "-wal", "-shm"}) {
+      std::filesystem::remove(PathOf(3).string() + suffix);
+    }
+    ASSERT_TRUE(store.Remove(PathOf(3)).ok());
+    apps_[3] = std::make_unique<SqliteApp>(PathOf(3));
+    apps_[3]->Exec(fmt::format("CREATE TABLE t{} (x)", round));
+    ASSERT_TRUE(store.Add(OptionsOf(3)).ok());
+    if (round % 2 == 0) {
+      ASSERT_TRUE(store.Remove(PathOf(3)).ok());
+      ASSERT_TRUE(store.Add(OptionsOf(3)).ok());
+    }
+    if (round > 2) scheduler_.RunFor(std::chrono::seconds(5));
+  }
+  ExpectRestored(3);
+  EXPECT_EQ(recorded_.Count("another process"), 0);
+  EXPECT_EQ(recorded_.Count("error"), 0);
+  EXPECT_TRUE(store.Close({}).ok());
+}
+
+// Many at once, half of their replicas dead: those that are well are done at once.
+TEST_F(ComingAndGoing, DeadReplicasHoldNobodyUp) {
+  Store store(Env::Real(), scheduler_, {}, log_);
+  Begin(store);
+  for (int i = 0; i < kCount; ++i) {
+    apps_[static_cast<std::size_t>(i)]->Exec("INSERT INTO t VALUES (1)");
+    Hang(stores_[static_cast<std::size_t>(i)], i < kCount / 2);
+    ASSERT_TRUE(store.Remove(PathOf(i)).ok());
+  }
+  scheduler_.RunFor(std::chrono::milliseconds(100));
+  EXPECT_EQ(store.closing_count(), kCount / 2);
+  for (int i = kCount / 2; i < kCount; ++i) ExpectRestored(i);
+  // The end of the process goes on with them.
+  for (int i = 0; i < kCount / 2; ++i) Hang(stores_[static_cast<std::size_t>(i)], false);
+  EXPECT_TRUE(store.Close({}).ok());
+  for (int i = 0; i < kCount / 2; ++i) ExpectRestored(i);
+}
+
+// The whole directory is gone, with the state of the database: nothing is left to wait for.
+TEST_F(ComingAndGoing, TheDirectoryIsGone) {
+  Store store(Env::Real(), scheduler_, {}, recorded_.logger());
+  const auto sub = dir_.path() / "sub";
+  std::filesystem::create_directory(sub);
+  DatabaseOptions options = OptionsOf(0);
+  options.path = sub / "db";
+  auto app = std::make_unique<SqliteApp>(options.path);
+  app->Exec("CREATE TABLE t (x)");
+  ASSERT_TRUE(store.Add(options).ok());
+  store.Start();
+  scheduler_.RunFor(std::chrono::seconds(5));
+  app.reset();
+  std::filesystem::remove_all(sub);
+  ASSERT_TRUE(store.Remove(options.path).ok());
+  scheduler_.RunFor(std::chrono::seconds(1));
+  EXPECT_EQ(store.closing_count(), 0U);
+  EXPECT_EQ(recorded_.Count("failed to close"), 0);
+  EXPECT_FALSE(std::filesystem::exists(sub));
+  EXPECT_TRUE(store.Close({}).ok());
+}
+
+// Real threads, all kinds of calls at once.
+TEST_F(ComingAndGoing, ConcurrentCalls) {
+  const auto pools = MakePoolScheduler({.capture_threads = 2, .io_threads = 2});
+  Store store(Env::Real(), *pools, {}, recorded_.logger());
+  CreateAll(store);
+  store.Start();
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 10; ++round) {
+        for (int i = t; i < kCount; i += 4) {
+          EXPECT_TRUE(store.Remove(PathOf(i)).ok());
+          (void)store.Status();
+          EXPECT_TRUE(store.Add(OptionsOf(i)).ok());
+        }
+      }
+    });
+  }
+  threads.clear();
+  for (auto& app : apps_) app->Exec("INSERT INTO t VALUES (1)");
+  while (store.closing_count() > 0) std::this_thread::yield();
+  EXPECT_TRUE(store.Close({}).ok());
+  for (int i = 0; i < kCount; ++i) ExpectRestored(i);
+  EXPECT_EQ(recorded_.Count("another process"), 0);
+  EXPECT_EQ(recorded_.Count("failed to close"), 0);
 }
 
 }  // namespace

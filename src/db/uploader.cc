@@ -137,10 +137,11 @@ NextRun Uploader::Run(const Context& ctx) {
   auto passed = Pass(ctx);
   seat_.Done(scheduler_.clock().Monotonic());
   if (passed.ok()) {
-    if (failures_ > 0) {
+    if (failure_logged_) {
       log_.Info("replica sync recovered", {{"previous_errors", failures_}});
     }
     failures_ = 0;
+    failure_logged_ = false;
     // Without a position: until capture has moved.
     more_ = !passed.value() && position_;
     if (!more_) return NextRun::WhenWoken();
@@ -194,7 +195,12 @@ void Uploader::NoteFailure(const Error& error) {
     status_.error = error.message();
   }
   const MonoTime now = scheduler_.clock().Monotonic();
-  if (failures_ == 1 || now - last_logged_failure_ >= kLogInterval) {
+  // A local file is missing. Either it goes with the database and its whole directory, or a full
+  // one is made in its place by the next attempt.
+  if (error.Is(ErrorCode::kNotFound) && (failures_ == 1 || host_.IsGone())) {
+    log_.Debug("upload failed, trying again", {{"error", error.message()}});
+  } else if (!failure_logged_ || now - last_logged_failure_ >= kLogInterval) {
+    failure_logged_ = true;
     last_logged_failure_ = now;
     log_.Error(
         "monitor error",

@@ -27,6 +27,8 @@ namespace litestream {
 struct ReplicaOptions {
   std::shared_ptr<ReplicaClient> client;  // Shared with whoever else lists or restores from it.
   std::string name;                       // For people; the client's type if empty.
+  // Names the place, so that a store can refuse a second database there. Empty: nobody asks.
+  std::string place;
   std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
   int max_files_per_pass = 256;  // 0: no limit.
   // Of the process; null: none. The client has to know it too (storage/limited_client.h). What is
@@ -76,6 +78,9 @@ class ReplicaHost {
   virtual void RequestFull() = 0;
   // Of the database, about.
   virtual std::uint64_t DatabaseBytes() const = 0;
+  // The database is not there (any more). A local file that is missing then went with it, and
+  // nobody can make it anew.
+  virtual bool IsGone() const { return false; }
 };
 
 // Brings one replica level with the local files. Each replica of a database has its own: its own
@@ -180,6 +185,7 @@ class Uploader {
   std::optional<Txid> rebase_requested_;   // Above which we asked capture to go on.
   std::optional<Txid> full_wanted_above_;  // What failed waits for a full file above this.
   int failures_ = 0;
+  bool failure_logged_ = false;
   std::chrono::nanoseconds backoff_{0};
   MonoTime last_logged_failure_;
 

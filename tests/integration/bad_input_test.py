@@ -251,6 +251,41 @@ class BadInputTest(unittest.TestCase):
                     self.assert_says(done, folder / "db")
                 shutil.rmtree(folder)
 
+    # --- watched directories ---
+
+    def test_directories_that_cannot_be_watched(self):
+        root = self.box.path("root")
+        (root / "sub" / "deep").mkdir(parents=True)
+        (root / "file").touch()
+        config = self.box.path("litestream.yml")
+        line = ("  - {{dir: {}, pattern: '{}', recursive: true, watch: true, "
+                "replica: {{path: /r}}}}\n")
+        path = "  - {{path: {}, replica: {{path: /r2}}}}\n"
+        cases = (
+            ("not there", line.format(root / "none", "*.db"), "none: No such file or directory"),
+            ("a file", line.format(root / "file", "*.db"), "file: Not a directory"),
+            ("pattern", line.format(root, "[a"), f"scan directory {root}: syntax error in pattern"),
+            ("listed by path, too", path.format(root / "sub" / "a.db") + line.format(root, "*.db"),
+             f"two entries cover the database {root}/sub/a.db"))
+        for why, entries, says in cases:
+            with self.subTest(why):
+                config.write_text("dbs:\n" + entries)
+                self.assert_says(self.box.run([self.tool.binary, "replicate", "-config", config]),
+                                 says)
+
+    def test_no_inotify_watch_left(self):
+        root, config = self.box.path("root"), self.box.path("litestream.yml")
+        (root / "sub" / "deep").mkdir(parents=True)
+        config.write_text(f"dbs:\n  - {{dir: {root}, pattern: '*', recursive: true, watch: true, "
+                          "replica: {path: /r}}\n")
+        script = ("echo 2 > /proc/sys/user/max_inotify_watches || exit 77\n"
+                  f"exec {self.tool.binary} replicate -config {config}")
+        done = self.box.run(["unshare", "--user", "--map-root-user", "sh", "-c", script])
+        if done.returncode == 77 or "unshare" in done.stderr:
+            self.skipTest("no user namespace here: " + done.stderr.strip())
+        self.assert_says(done, f"start directory monitor for {root}: ",
+                         "fs.inotify.max_user_watches")
+
     # --- rights and space ---
 
     def as_nobody(self, command):
