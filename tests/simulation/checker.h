@@ -72,7 +72,7 @@ class Checker {
   Txid stored_;  // The newest since the history was last cut.
   Model::Number newest_when_cut_ = 0;
   bool looked_ = false;  // A replicator has, since the history was cut.
-  bool whole_ = true;  // There is a way through all that is stored.
+  bool whole_ = true;    // There is a way through all that is stored.
   std::uint64_t cuts_ = 0;
   std::uint64_t stored_bytes_ = 0;
   std::uint64_t files_checked_ = 0;
