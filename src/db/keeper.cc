@@ -17,6 +17,8 @@ constexpr std::chrono::minutes kMaxBackoff{5};
 constexpr std::chrono::seconds kLogInterval{30};
 // A full file that was asked for and did not come is asked for again.
 constexpr std::chrono::minutes kFullPatience{15};
+// So long after something was written nobody asks when retention has something to do next.
+constexpr std::chrono::minutes kSettle{2};
 
 }  // namespace
 
@@ -159,8 +161,11 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
     not_later(*next_validation_);
   }
   if (!retention_due_) {
-    // While level 1 has something coming, retention follows that.
-    const Next retention = levels_.front().pending ? std::nullopt : NextRetention(now);
+    // While level 1 has something coming, retention follows that. So it does in a database that is
+    // in use: to look ahead costs as much as many retentions.
+    const bool settled = now.mono >= settled_at_;
+    Next retention;
+    if (!levels_.front().pending) retention = settled ? NextRetention(now) : settled_at_;
     if (retention && *retention > now.mono) not_later(*retention);
     retention_due_ = retention && *retention <= now.mono;
   }
@@ -317,6 +322,7 @@ Result<void> Keeper::Finish(const CompactionStep& step, Turns& level, Txid work_
 
 void Keeper::OnWritten(const FileInfo& file, const Moment& now) {
   const bool snapshot = file.id.level == kSnapshotLevel;
+  settled_at_ = now.mono + kSettle;
   suspects_.clear();
   if (snapshot) {
     log_.Info("snapshot complete",

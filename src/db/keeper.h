@@ -124,6 +124,7 @@ class Keeper {
   MonoTime full_wanted_at_;
   std::optional<MonoTime> next_validation_;
   bool retention_due_ = true;
+  MonoTime settled_at_;
   std::set<FileId> undeletable_;
   std::optional<FileId> removed_;  // To be looked at, whether it is really gone.
   bool removed_checked_ = false;

@@ -134,6 +134,7 @@ NextRun Uploader::Run(const Context& ctx) {
   last_pass_ = now;
   full_wanted_above_.reset();
   more_ = false;
+  has_uploaded_ = false;
   auto passed = Pass(ctx);
   seat_.Done(scheduler_.clock().Monotonic());
   if (passed.ok()) {
@@ -144,6 +145,8 @@ NextRun Uploader::Run(const Context& ctx) {
     failure_logged_ = false;
     // Without a position: until capture has moved.
     more_ = !passed.value() && position_;
+    // To have looked makes nobody wait.
+    if (passed.value() && !has_uploaded_) last_pass_ = {};
     if (!more_) return NextRun::WhenWoken();
     return NextRun::At(last_pass_);
   }
@@ -628,6 +631,7 @@ void Uploader::NoteProgress(const FileInfo& info) {
 }
 
 void Uploader::NoteUploaded(const FileInfo& info) {
+  has_uploaded_ = true;
   holdings_.Add(info);
   on_change_();
   {

@@ -181,6 +181,7 @@ class Uploader {
   bool may_recall_ = false;                // Of this chain nothing was asked yet.
   bool has_written_ = false;               // Of this chain: the replica holds files of ours.
   bool base_damaged_ = false;              // The file at position_ is damaged.
+  bool has_uploaded_ = false;              // In this pass.
   bool more_ = false;                      // The last pass was limited.
   std::optional<Txid> rebase_requested_;   // Above which we asked capture to go on.
   std::optional<Txid> full_wanted_above_;  // What failed waits for a full file above this.

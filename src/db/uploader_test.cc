@@ -234,6 +234,24 @@ TEST_F(UploaderTest, StartWithNothingToDoListsNothing) {
   ExpectProven();
 }
 
+// The first commit after a start goes at once, whenever the replica was looked at.
+TEST_F(UploaderTest, FirstCommitAfterAStartDoesNotWait) {
+  DatabaseOptions options = Options();
+  options.replicas[0].sync_interval = minutes(10);
+  SqliteApp app(Path());
+  Create(app);
+  for (int i = 0; i < 2; ++i) {
+    engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+    Run(seconds(40));
+    ASSERT_EQ(engine().Status().replicas[0].state, ReplicaState::kInSync);
+    Write(app, 1);
+    Run(seconds(40));
+    // At the very first start the database itself went up just before.
+    EXPECT_EQ(engine().Status().replicas[0].txid == engine().Status().txid, i == 1);
+    Close();
+  }
+}
+
 // While nobody looked, the database went on, and somebody emptied the replica.
 TEST_F(UploaderTest, WhatWasSavedIsNotBuiltOn) {
   SqliteApp app(Path());
