@@ -163,7 +163,7 @@ struct Config {
   bool retention_enabled = true;
   KeepConfig keep;
   LimitsConfig limits;
-  std::int64_t max_open_databases = 256;        // 0: no limit.
+  std::int64_t max_open_databases = 100;        // 0: no limit.
   std::uint64_t park_max_bytes = 256ULL << 20;  // A larger database is never parked.
   std::string heartbeat_url;
   nanoseconds heartbeat_interval = std::chrono::minutes(5);

@@ -199,7 +199,7 @@ TEST(Config, Retention) {
 TEST(Config, OpenDatabases) {
   const auto none = Parse(With(""));
   ASSERT_TRUE(none.ok());
-  EXPECT_EQ(none.value().max_open_databases, 256);
+  EXPECT_EQ(none.value().max_open_databases, 100);
   EXPECT_EQ(none.value().park_max_bytes, 256U << 20);
   const auto some = Parse(With("max-open-databases: 10\npark-max-size: 1MiB\n"));
   ASSERT_TRUE(some.ok()) << some.error().message();

@@ -39,7 +39,9 @@ Result<void> Database::FindParked(const Context&) {
   }
   const auto meta = LS_TRY(env_.Stat(options_.meta_path));
   file_owner_ = {.mode = meta.mode & 0666, .uid = meta.uid, .gid = meta.gid};
+  // Only to see whether another process is at work: a descriptor for each is too much.
   auto locked = LockMeta();
+  meta_lock_.reset();
   if (!locked.ok()) {
     parked_.reset();
     return locked;
@@ -114,8 +116,8 @@ bool Database::WatchParked() {
   return directory_watch_ != nullptr && file && wal;
 }
 
-// When the replicas need nothing from here any more, the lock goes, and what they hold to its file.
-// True: nothing is left to do.
+// When the replicas need nothing from here any more, what they hold goes to its file. True: nothing
+// is left to do.
 bool Database::LetGoOfParked(const Context& ctx) {
   for (const auto& uploader : uploaders_) {
     const ReplicaStatus status = uploader->Status();
@@ -125,12 +127,11 @@ bool Database::LetGoOfParked(const Context& ctx) {
   for (const auto& holdings : holdings_) unsaved = unsaved || holdings->unsaved();
   if (unsaved) {
     // If another process has it, it is none of our business any more.
-    if (!meta_lock_ && !LockMeta().ok()) return true;
+    if (!LockMeta().ok()) return true;
     SaveHoldings(ctx, /*at_the_end=*/false);
-    return false;
+    meta_lock_.reset();
   }
-  meta_lock_.reset();
-  return true;
+  return !unsaved;
 }
 
 // True: it is parked now.
@@ -166,6 +167,8 @@ Result<bool> Database::Park(const Context& ctx, bool with_effort) {
   parked_ = std::move(parked);
   log_.Debug("parked", {{"txid", FormatTxid(parked_->note.txid)}});
   CloseAll();
+  // What the uploaders still read here stays as it is, whoever comes.
+  meta_lock_.reset();
   return true;
 }
 

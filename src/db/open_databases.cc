@@ -2,7 +2,15 @@
 
 #include <algorithm>
 
+#include "base/free_memory.h"
+
 namespace litestream {
+namespace {
+
+// What SQLite took for so many databases lies between what stays, and is not given back by itself.
+constexpr std::uint64_t kReturnMemoryAfter = 200;
+
+}  // namespace
 
 OpenDatabases::Member::~Member() {
   MutexLock lock(all_.mu_);
@@ -55,8 +63,14 @@ bool OpenDatabases::Member::Enter(MonoTime now) {
 }
 
 void OpenDatabases::Member::Leave() {
-  MutexLock lock(all_.mu_);
-  all_.Remove(*this);
+  bool many = false;
+  {
+    MutexLock lock(all_.mu_);
+    if (!inside_ && !waiting_) return;
+    all_.Remove(*this);
+    many = ++all_.left_ % kReturnMemoryAfter == 0;
+  }
+  if (many) ReturnFreeMemory();
 }
 
 void OpenDatabases::Member::SetParkable(MonoTime at) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <optional>
@@ -62,6 +63,7 @@ class OpenDatabases {
   const int limit_;
   mutable Mutex mu_{LockRank::kDatabase};
   std::size_t inside_ LS_GUARDED_BY(mu_) = 0;
+  std::uint64_t left_ LS_GUARDED_BY(mu_) = 0;
   // Those inside that were not asked, by when they can park.
   std::set<std::pair<MonoTime, Member*>> by_time_ LS_GUARDED_BY(mu_);
   std::deque<Member*> waiting_ LS_GUARDED_BY(mu_);

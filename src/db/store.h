@@ -25,7 +25,7 @@ namespace litestream {
 struct StoreOptions {
   std::chrono::nanoseconds shutdown_sync_timeout = std::chrono::seconds(30);  // 0: one attempt.
   std::chrono::nanoseconds shutdown_sync_interval = std::chrono::milliseconds(500);
-  int max_open_databases = 256;  // Beyond that, idle ones are parked; negative: no limit.
+  int max_open_databases = 100;  // Beyond that, idle ones are parked; negative: no limit.
 };
 
 // What `-once` does beside capturing and uploading. Told before each step, for the log.
