@@ -124,7 +124,7 @@ NextRun Database::Step(const Context& ctx) {
       NoteSuccess();
       return next.value();
     }
-    if (!HasRoom()) return NextRun::At(Now() + OpenDatabases::kPatience);
+    if (!HasRoom()) return NextRun::At(Now() + OpenDatabases::kAskAgain);
     auto attached = TryAttach(ctx);
     if (!attachment_ && member_) member_->Leave();
     // Removed while it was being opened.

@@ -12,8 +12,8 @@
 namespace litestream {
 namespace {
 
-// How long a database stays open in which nothing had happened when it was opened.
-constexpr std::chrono::milliseconds kMet{100};
+// A database in which nothing had happened may be closed at once.
+constexpr std::chrono::milliseconds kMet{0};
 
 }  // namespace
 

@@ -7,6 +7,10 @@
 namespace litestream {
 namespace {
 
+// Who can park so soon is waited for.
+constexpr std::chrono::seconds kPatience{2};
+// When for so long nobody who was asked has gone, nobody waits for them any more.
+constexpr std::chrono::seconds kLongestWait{10};
 // What SQLite took for so many databases lies between what stays, and is not given back by itself.
 constexpr std::uint64_t kReturnMemoryAfter = 200;
 
@@ -23,6 +27,7 @@ void OpenDatabases::Remove(Member& member) {
   by_time_.erase({member.parkable_at_, &member});
   member.asked_ = false;
   --inside_;
+  last_progress_ = last_now_;
   WakeNext();
 }
 
@@ -41,13 +46,16 @@ bool OpenDatabases::Member::Enter(MonoTime now) {
   // Those that were asked are on their way: as many may wait.
   const std::size_t asked = all_.inside_ - all_.by_time_.size();
   const std::size_t others = all_.waiting_.size() - (waiting_ ? 1 : 0);
-  const bool someone_goes = asked > others;
   const bool can_ask = !all_.by_time_.empty() && all_.by_time_.begin()->first <= now + kPatience;
-  if (!room && (someone_goes || can_ask)) {
-    if (!someone_goes) {
+  // They may be unable to answer, for a full disk, say.
+  const bool they_go = asked > 0 && now - all_.last_progress_ < kLongestWait;
+  all_.last_now_ = now;
+  if (!room && (they_go || can_ask)) {
+    if (asked <= others && can_ask) {
       Member& first = *all_.by_time_.begin()->second;
       all_.by_time_.erase(all_.by_time_.begin());
       first.asked_ = true;
+      all_.last_progress_ = now;
       first.wake_();
     }
     if (!std::exchange(waiting_, true)) all_.waiting_.push_back(this);
@@ -89,7 +97,7 @@ std::optional<MonoTime> OpenDatabases::Member::ParkAt() const {
   if (!inside_) return std::nullopt;
   if (asked_) return MonoTime{};
   const bool crowded = all_.limit_ >= 0 && all_.inside_ > static_cast<std::size_t>(all_.limit_);
-  if (!crowded) return std::nullopt;
+  if (!crowded && all_.waiting_.empty()) return std::nullopt;
   return parkable_at_;
 }
 

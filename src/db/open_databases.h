@@ -33,13 +33,14 @@ class OpenDatabases {
     Member(const Member&) = delete;
     Member& operator=(const Member&) = delete;
 
-    // True: it may be opened, or is. False: ask again when woken, or after kPatience.
+    // True: it may be opened, or is. False: ask again when woken, or after kAskAgain.
     bool Enter(MonoTime now);
     // It is not open any more.
     void Leave();
     // From then on it can park, if asked.
     void SetParkable(MonoTime at);
-    // When it should park, if it can: it was asked, or there are too many. Unset: not yet.
+    // When it should park, if it can: it was asked, others wait, or too many are open. Unset: not
+    // yet.
     std::optional<MonoTime> ParkAt() const;
 
    private:
@@ -53,7 +54,7 @@ class OpenDatabases {
     MonoTime parkable_at_;
   };
 
-  static constexpr std::chrono::seconds kPatience{2};
+  static constexpr std::chrono::seconds kAskAgain{5};
 
  private:
   // Whoever waits longest may ask again.
@@ -64,6 +65,8 @@ class OpenDatabases {
   mutable Mutex mu_{LockRank::kDatabase};
   std::size_t inside_ LS_GUARDED_BY(mu_) = 0;
   std::uint64_t left_ LS_GUARDED_BY(mu_) = 0;
+  MonoTime last_now_ LS_GUARDED_BY(mu_);
+  MonoTime last_progress_ LS_GUARDED_BY(mu_);  // When somebody was asked, or left.
   // Those inside that were not asked, by when they can park.
   std::set<std::pair<MonoTime, Member*>> by_time_ LS_GUARDED_BY(mu_);
   std::deque<Member*> waiting_ LS_GUARDED_BY(mu_);

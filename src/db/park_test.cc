@@ -308,6 +308,29 @@ TEST(OpenDatabases, WhoIsIdleLongestMakesRoom) {
   EXPECT_FALSE(a.ParkAt());
 }
 
+// However many come at once: they wait for those who go, and nobody waits for ever for those who
+// cannot.
+TEST(OpenDatabases, MoreWaitThanAreOpen) {
+  OpenDatabases all(2);
+  Woken woken;
+  std::vector<std::unique_ptr<OpenDatabases::Member>> members;
+  for (int i = 0; i < 10; ++i) {
+    members.push_back(std::make_unique<OpenDatabases::Member>(all, woken.Callback()));
+  }
+  MonoTime now{minutes(1)};
+  int inside = 0;
+  for (const auto& member : members) inside += member->Enter(now) ? 1 : 0;
+  EXPECT_EQ(inside, 2);
+  now += seconds(9);
+  EXPECT_FALSE(members[5]->Enter(now));
+  members[0]->Leave();
+  inside = 0;
+  for (std::size_t i = 1; i < members.size(); ++i) inside += members[i]->Enter(now) ? 1 : 0;
+  EXPECT_EQ(inside, 2);
+  now += seconds(20);
+  EXPECT_TRUE(members[9]->Enter(now));
+}
+
 TEST(OpenDatabases, WhoGoesAwayIsForgotten) {
   OpenDatabases all(1);
   Woken woken[2];
