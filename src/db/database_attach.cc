@@ -61,7 +61,12 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   // Our lock may lie in a directory that was removed meanwhile; it keeps nobody out of a new one.
   if (meta_lock_ && !LS_TRY(LockIsInPlace())) LoseMeta();
   LS_TRY(MakeMeta(directories));
-  if (!meta_lock_) LS_TRY(LockMeta());
+  if (!meta_lock_) {
+    auto locked = LockMeta();
+    // It was parked, and another process has it now.
+    if (!locked.ok() && offered_ != Txid{}) BeginChain();
+    LS_TRY(std::move(locked));
+  }
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
   LS_TRY(local_->Open());
   sums_ = LS_TRY(PageSums::Open(env_, options_.meta_path / "pages.sum", file_owner_));
@@ -175,6 +180,9 @@ void Database::BeginChain() {
   ++attach_count_;
   last_full_ = {};
   rebased_above_ = {};
+  // What was asked for was asked of the last chain.
+  rebase_above_ = 0;
+  full_wanted_ = false;
   offered_ = {};
   for (auto& uploader : uploaders_) uploader->Offer({.chain = attach_count_});
 }

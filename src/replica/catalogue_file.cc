@@ -111,8 +111,10 @@ Result<void> CatalogueFile::Discard() {
   if (gone_) return {};
   auto removed = env_.Remove(path_);
   if (!removed.ok() && !removed.error().Is(ErrorCode::kNotFound)) return removed;
-  // Even if it was not there: an earlier removal may not be durable.
-  LS_TRY(env_.SyncDirectory(path_.parent_path()));
+  // Even if it was not there: an earlier removal may not be durable. (Unless its directory is
+  // gone.)
+  auto synced = env_.SyncDirectory(path_.parent_path());
+  if (!synced.ok() && !synced.error().Is(ErrorCode::kNotFound)) return synced;
   gone_ = true;
   return {};
 }

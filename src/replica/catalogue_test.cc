@@ -245,6 +245,13 @@ TEST_F(CatalogueFileTest, WhatIsDoubtfulIsNotSaved) {
   EXPECT_FALSE(File().Load(whose_));
 }
 
+// Somebody removed the whole state directory.
+TEST_F(CatalogueFileTest, NothingIsLeftOfARemovedDirectory) {
+  ASSERT_TRUE(File().Save(SomeFiles(), whose_).ok());
+  ASSERT_TRUE(env_.RemoveTree("/meta").ok());
+  EXPECT_TRUE(File().Discard().ok());
+}
+
 // What an earlier process saved is not so any more, and the disk is full.
 TEST_F(CatalogueFileTest, AFailedSaveLeavesNoOldOne) {
   ASSERT_TRUE(File().Save(SomeFiles(), whose_).ok());

@@ -148,8 +148,10 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (now.people == 0 && !cut && !late_listings_) Unexplained(message, FieldOf(fields, "error"));
   } else if (message.starts_with("replica lacks transactions that are not kept locally") ||
              message.starts_with("detected database behind replica")) {
-    // Of what happened at any time: the replica remembers.
-    if (now.people == 0 && now.faults == 0 && !late_listings_) Unexplained(message, "");
+    // Of what happened at any time: the replica remembers. And while it was parked, another process
+    // may have had it.
+    if (now.pid == attached_.pid && now.people == 0 && now.faults == 0 && !late_listings_)
+      Unexplained(message, "");
     // Capture goes on elsewhere soon, and the old local files go.
     rebase_wanted_ = true;
   }
