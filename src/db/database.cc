@@ -80,14 +80,14 @@ void Database::Wake() {
 }
 
 void Database::Start() {
+  if (options_.open_databases != nullptr) {
+    member_.emplace(*options_.open_databases, [this] { Wake(); });
+  }
   for (auto& keeper : keepers_) keeper->Start();
   for (auto& uploader : uploaders_) uploader->Start();
   task_ = scheduler_.Start(Pool::kCapture, options_.path.filename().string(),
                            [this](const Context& ctx) { return Step(ctx); });
   waker_ = task_.get();
-  if (options_.open_databases != nullptr) {
-    member_.emplace(*options_.open_databases, [this] { Wake(); });
-  }
   // For an event that came before anybody could be woken.
   task_->Wake();
 }

@@ -58,7 +58,12 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
     // It needs the database for that.
     if (parked_ && !LS_TRY(IsStillParked())) {
       parked_.reset();
-      LS_TRY(TryAttach(ctx));
+      auto attached = TryAttach(ctx);
+      if (!attached.ok()) {
+        // Whoever has it now may take care of it. Not to have seen to it is no success.
+        last_captured_ = Result<void>(attached.error());
+        return std::move(attached).error();
+      }
     }
     if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
   }
