@@ -32,8 +32,8 @@ class ParkTest : public DbFixture {
     engine_ = std::make_unique<Database>(*env_, scheduler_, ParkingOptions(), log_);
     Run(seconds(1));
   }
-  // The file's times are those of the real clock, and the engine's are simulated. One that is parked
-  // already (on a slow machine) is left as it is: this would be a change.
+  // The file's times are those of the real clock, and the engine's are simulated. One that is
+  // parked already (on a slow machine) is left as it is: this would be a change.
   void Age() {
     if (State() == DatabaseState::kParked) return;
     std::filesystem::last_write_time(

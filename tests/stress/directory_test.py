@@ -202,13 +202,13 @@ REMOVALS = 20
 
 
 def remove_tree(directory):
-    """As `rm -r`, again while something is left: of a database whose -wal goes before the file
+    """As `rm -rf`, again while something is left: of a database whose -wal goes before the file
     itself, whoever has it open makes a new one, as any other application would."""
     for attempt in range(REMOVALS):
         try:
             return shutil.rmtree(directory)
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY or attempt == REMOVALS - 1:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or attempt == REMOVALS - 1:
                 raise
 
 
