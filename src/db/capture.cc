@@ -125,9 +125,7 @@ Result<void> Capture::Replay(const Context& ctx, Txid txid) {
   return sums_.Set(entries);
 }
 
-Result<void> Capture::NoteFiles(const Attachment& attachment) {
-  CloseNewest();
-  database_ = attachment.database_identity();
+PositionNote Capture::NewNote(const Attachment& attachment) const {
   PositionNote note;
   note.txid = position_.txid;
   note.database = attachment.database_identity();
@@ -135,6 +133,13 @@ Result<void> Capture::NoteFiles(const Attachment& attachment) {
   note.boot = HashOfBoot(env_);
   note.salts = position_.salts;
   note.end = position_.end;
+  return note;
+}
+
+Result<void> Capture::NoteFiles(const Attachment& attachment) {
+  CloseNewest();
+  database_ = attachment.database_identity();
+  const PositionNote note = NewNote(attachment);
   // As long as the newest file's header tells the position, only the files' identities matter.
   const bool known = note_ && note_->database == note.database && note_->wal == note.wal &&
                      note_->boot == note.boot && !position_moved_;
@@ -146,13 +151,7 @@ Result<void> Capture::NoteFiles(const Attachment& attachment) {
 
 Result<PositionNote> Capture::NoteParked(Attachment& attachment) {
   LS_TRY(FlushSums());
-  PositionNote note;
-  note.txid = position_.txid;
-  note.database = attachment.database_identity();
-  note.wal = attachment.wal_identity();
-  note.boot = HashOfBoot(env_);
-  note.salts = position_.salts;
-  note.end = position_.end;
+  PositionNote note = NewNote(attachment);
   note.parked = StampOf(LS_TRY(attachment.DatabaseStat()));
   if (note_ != note) LS_TRY(WritePositionNote(env_, note_path_, note, owner_), "note the position");
   note_ = note;

@@ -133,6 +133,7 @@ class Capture {
   Result<void> Replay(const Context& ctx, Txid txid);
   Result<Batch> MovePosition(const WalView& view, const DatabaseImage& image);
   Result<Decision> ExamineRestart(Attachment& attachment, const WalView& view);
+  PositionNote NewNote(const Attachment& attachment) const;
   Result<bool> SealedEndIntact(Attachment& attachment) const;
   Result<bool> IsAsParked(Attachment& attachment) const;
 
