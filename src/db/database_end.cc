@@ -56,7 +56,7 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
       return {};
     }
     // It needs the database for that.
-    if (parked_ && !LS_TRY(IsStillParked())) {
+    if (parked_ && may_attach_ && !LS_TRY(IsStillParked())) {
       parked_.reset();
       auto attached = TryAttach(ctx);
       if (!attached.ok()) {

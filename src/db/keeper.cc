@@ -96,9 +96,12 @@ NextRun Keeper::RunStep(const Context& ctx) {
   const std::uint64_t changes = holdings_.changes();
   // Before the holdings: those of another chain are forgotten when its files are offered.
   chain_ = uploader_.Files().chain;
+  const bool were_known = holdings_.known();
   auto holdings = holdings_.Look(ctx);
   if (!holdings.ok()) return NextRun::WhenWoken();  // It is stopped.
   if (!holdings.value()) {
+    // Somebody removed or damaged the file that they lie in.
+    if (were_known) uploader_.Validate();
     idle_ = true;
     // Set first, looked at after: what came in between is seen.
     return holdings_.known() ? NextRun::At(now) : NextRun::WhenWoken();

@@ -162,6 +162,37 @@ TEST_F(KeeperTest, TheWindowIsRestorable) {
   EXPECT_GT(Status().removed_files, 100U);
 }
 
+// What was known of a quiet replica lies in a file; somebody removes that, or damages it.
+TEST_F(KeeperTest, GoesOnWithoutTheSavedCatalogue) {
+  SqliteApp app(Path());
+  Create(app);
+  for (const bool damaged : {false, true}) {
+    SCOPED_TRACE(damaged);
+    Write(app, 1);
+    Run(minutes(10));
+    int found = 0;
+    const auto entries = env_->List(Meta());
+    ASSERT_TRUE(entries.ok());
+    for (const auto& entry : entries.value()) {
+      if (!entry.name.starts_with("catalogue-")) continue;
+      ++found;
+      const auto path = Meta() / entry.name;
+      if (damaged) {
+        ASSERT_TRUE(env_->Open(path, {.write = true}).value()->Truncate(10).ok());
+      } else {
+        ASSERT_TRUE(env_->Remove(path).ok());
+      }
+    }
+    ASSERT_EQ(found, 1);
+    Write(app, 1);
+    Run(minutes(2));
+    const auto merged = Files(1);
+    ASSERT_FALSE(merged.empty());
+    EXPECT_EQ(merged.back().id.txids.max, engine().Status().txid);
+    ExpectRestores();
+  }
+}
+
 // Two replicas of a database that does not compress, so that its snapshots are read from it: one
 // full file does for both, and the idle database makes no more of them.
 TEST_F(KeeperTest, TwoReplicasShareAFullFile) {

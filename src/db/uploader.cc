@@ -633,6 +633,8 @@ void Uploader::NoteProgress(const FileInfo& info) {
 void Uploader::NoteUploaded(const FileInfo& info) {
   has_uploaded_ = true;
   holdings_.Add(info);
+  // Somebody removed or damaged the file that they lay in.
+  if (!holdings_.known()) Validate();
   on_change_();
   {
     MutexLock lock(mu_);
