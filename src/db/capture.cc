@@ -76,6 +76,7 @@ Result<void> Capture::Load(const Context& ctx) {
     return {};
   }
   position_ = PositionFromHeader(newest.value());
+  time_ms_ = newest.value().timestamp_ms;
   if (note_ && note_->txid == position_.txid && note_->end.offset_bytes != 0) {
     position_.salts = note_->salts;
     position_.end = note_->end;
@@ -257,6 +258,7 @@ Result<Batch> Capture::Finish(const Context& ctx, const Attachment& attachment, 
   LS_TRY(out.staged->Commit());
   // From here on the file counts, whatever happens to the table.
   position_ = PositionFromHeader(out.header);
+  time_ms_ = out.header.timestamp_ms;
   newest_is_open_ = false;
   newest_before_ = proof.before;
   position_moved_ = false;
@@ -308,6 +310,7 @@ Result<Batch> Capture::Incremental(const Context& ctx, Attachment& attachment, c
   if (view.end_offset() <= start.offset_bytes) return Batch{};
   const WalSegment segment = LS_TRY(ReadWalSegment(ctx, attachment, view, start, limit_bytes));
   if (segment.commit_pages == 0) return Batch{};
+  if (watcher_ != nullptr) watcher_->BeforeChange(segment.pages, segment.commit_pages);
   Output out;
   LtxHeader header = NewHeader(segment.commit_pages);
   header.page_size = segment.header.page_size;
@@ -364,6 +367,7 @@ Result<void> Capture::AddSegmentPages(const Context& ctx, Output& out, Attachmen
 }
 
 Result<Batch> Capture::Full(const Context& ctx, Attachment& attachment, const WalView& view) {
+  TellOfAnything();
   const DatabaseImage image = LS_TRY(MapDatabase(ctx, attachment, view));
   Output out;
   LtxHeader header = NewHeader(image.page_count);
@@ -380,11 +384,100 @@ Result<Batch> Capture::Full(const Context& ctx, Attachment& attachment, const Wa
   return Finish(ctx, attachment, out);
 }
 
+Result<Batch> Capture::Baseline(const Context& ctx, Attachment& attachment, const WalView& view) {
+  TellOfAnything();
+  const DatabaseImage image = LS_TRY(MapDatabase(ctx, attachment, view));
+  const Position before = position_;
+  sums_valid_ = false;
+  LS_TRY(sums_.Reset());
+  DatabaseChecksum checksum;
+  std::vector<PageSumEntry> entries;
+  std::vector<std::byte> page_one;
+  LS_TRY(ForEachPage(ctx, attachment, image,
+                     [&](Pgno pgno, std::span<const std::byte> page) -> Result<void> {
+                       if (pgno == Pgno{1}) page_one.assign(page.begin(), page.end());
+                       entries.push_back({pgno, PageSum(pgno, page)});
+                       checksum.Toggle(entries.back().sum);
+                       if (entries.size() < kSumsPiece) return {};
+                       LS_TRY(sums_.Set(entries));
+                       entries.clear();
+                       return {};
+                     }));
+  LS_TRY(sums_.Set(entries));
+  LS_TRY(attachment.CheckSameFiles());
+  position_ = {.txid = before.txid.Next(),
+               .page_size = attachment.page_size(),
+               .commit_pages = image.page_count,
+               .salts = view.salts,
+               .end = image.wal.end,
+               .after = checksum.value()};
+  time_ms_ = 0;
+  sums_valid_ = true;
+  database_ = attachment.database_identity();
+  auto marked = Mark(ctx, attachment, page_one);
+  if (marked.ok()) return marked;
+  // Without a file the position is nowhere.
+  position_ = before;
+  sums_valid_ = false;
+  return marked;
+}
+
+Result<Batch> Capture::Mark(const Context& ctx, const Attachment& attachment,
+                            std::span<const std::byte> page_one) {
+  CloseNewest();
+  Output out;
+  LtxHeader header = NewHeader(position_.commit_pages);
+  const std::int64_t time_before_ms = time_ms_ == 0 ? header.timestamp_ms : time_ms_;
+  header.page_size = position_.page_size;
+  SetPosition(header, position_.end.offset_bytes, position_.salts, position_.end);
+  out.old_pages = position_.commit_pages;
+  out.checksum = DatabaseChecksum(*position_.after);
+  LS_TRY(Begin(out, header));
+  LS_TRY(Add(out, Pgno{1}, page_one));
+  if (out.checksum.value() != *position_.after) {
+    return Error(ErrorCode::kCorruption, fmt::format("page 1 is not what was captured (at TXID {})",
+                                                     FormatTxid(position_.txid)));
+  }
+  Batch batch = LS_TRY(Finish(ctx, attachment, out));
+  mark_ = batch.txid;
+  time_before_mark_ms_ = time_before_ms;
+  return batch;
+}
+
+void Capture::TellOfAnything() {
+  if (watcher_ != nullptr) watcher_->BeforeAnyChange();
+}
+
+// Frames are taken as they stand, published or not: those that are not, were left by a writer that
+// died, and to keep a page too many does no harm.
+Result<bool> Capture::AnnounceTail(Attachment& attachment, std::uint32_t most_frames) {
+  const auto header = LS_TRY(attachment.ReadWalHeader());
+  if (!header) return true;
+  const bool same = header->salts == position_.salts;
+  std::uint64_t at = same ? position_.end.offset_bytes : kWalHeaderSize;
+  std::uint32_t commit_pages = position_.commit_pages;
+  std::vector<WalPageEntry> pages;
+  for (std::uint32_t count = 0;; ++count) {
+    std::array<std::byte, kWalFrameHeaderSize> bytes = {};
+    const std::size_t got = LS_TRY(attachment.ReadWal(bytes, at), "read WAL");
+    const WalFrameHeader frame = ParseWalFrameHeader(bytes);
+    if (got < bytes.size() || frame.salts != header->salts) break;
+    if (count == most_frames) return false;
+    pages.push_back({.pgno = frame.pgno, .frame_offset = at});
+    if (frame.commit_pages != 0) commit_pages = std::min(commit_pages, frame.commit_pages);
+    at += WalFrameSize(attachment.page_size());
+  }
+  std::ranges::sort(pages, {}, &WalPageEntry::pgno);
+  watcher_->BeforeChange(pages, commit_pages);
+  return true;
+}
+
 Result<Batch> Capture::Difference(const Context& ctx, Attachment& attachment, const WalView& view) {
   if (position_.txid == Txid{} || position_.page_size != attachment.page_size() ||
       !position_.after) {
     return Full(ctx, attachment, view);
   }
+  TellOfAnything();
   const DatabaseImage image = LS_TRY(MapDatabase(ctx, attachment, view));
   if (!sums_valid_) {
     if (!LS_TRY(RebuildSums(ctx, attachment, image))) return Full(ctx, attachment, view);
@@ -461,6 +554,7 @@ Result<void> Capture::Rebase(Txid txid) {
   sums_valid_ = false;
   newest_is_open_ = false;
   position_ = {};
+  time_ms_ = 0;
   position_.txid = txid;
   return {};
 }

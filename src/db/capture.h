@@ -10,6 +10,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "db/attachment.h"
+#include "db/change_watcher.h"
 #include "db/database_image.h"
 #include "db/local_ltx.h"
 #include "db/page_sums.h"
@@ -56,7 +57,8 @@ struct Batch {
 //    that the file leads to.
 //    A file that was left open (LeaveOpen) is replaced by one that holds its pages and later ones;
 //    what it led to was never a state that anybody else could see.
-// 4. An incremental file is written only where the WAL is known to hold everything since the
+// 4. The watcher is told of what changes before anybody lets go of the state before.
+// 5. An incremental file is written only where the WAL is known to hold everything since the
 //    position (Examine, or an unbroken hold). Otherwise the difference to the page sums, or all.
 //
 // Every call needs a transaction open that sees `view`; none ends one.
@@ -64,6 +66,10 @@ class Capture {
  public:
   Capture(Env& env, LocalLtx& local, PageSums& sums, std::filesystem::path note_path,
           FileOwner owner, Logger log);
+
+  // Borrows it.
+  void SetWatcher(ChangeWatcher& watcher) { watcher_ = &watcher; }
+  bool is_watched() const { return watcher_ != nullptr && watcher_->active(); }
 
   // Reads the position from the newest local file and brings the page sums up to it.
   Result<void> Load(const Context& ctx);
@@ -99,6 +105,22 @@ class Capture {
   bool IsCaptured(const WalView& view) const;
   // All pages. The page sums are built anew.
   Result<Batch> Full(const Context& ctx, Attachment& attachment, const WalView& view);
+  // The chain begins at the next transaction but without a file for it: only the page sums are
+  // made. Whoever needs that state reads it from the database, as long as it is there (OldState).
+  // The file that this makes is a mark behind it. No local files are there.
+  Result<Batch> Baseline(const Context& ctx, Attachment& attachment, const WalView& view);
+  // A transaction that changes nothing: a file with page 1 as it is. So a snapshot that holds
+  // everything before it has a file behind it. Needs everything captured, and valid page sums.
+  Result<Batch> Mark(const Context& ctx, const Attachment& attachment,
+                     std::span<const std::byte> page_one);
+  // The newest file is a mark: the transaction before it is the same state.
+  bool newest_is_mark() const { return mark_ != Txid{} && mark_ == position_.txid; }
+  // Timestamps of the position and of that transaction, in milliseconds since 1970.
+  std::int64_t time_ms() const { return time_ms_; }
+  std::int64_t time_before_mark_ms() const { return time_before_mark_ms_; }
+  // Under the write lock, before the holder is renewed: tells the watcher of what was committed
+  // since it began. False: that are more frames than `most_frames`, and nothing was told.
+  Result<bool> AnnounceTail(Attachment& attachment, std::uint32_t most_frames);
   // The pages that differ from the sums; all, if the sums are not valid and the database is not
   // what the last file says. No file if nothing differs.
   Result<Batch> Difference(const Context& ctx, Attachment& attachment, const WalView& view);
@@ -131,6 +153,7 @@ class Capture {
   Result<bool> RebuildSums(const Context& ctx, Attachment& attachment, const DatabaseImage& image);
   Result<void> ReplayLocal(const Context& ctx);
   Result<void> Replay(const Context& ctx, Txid txid);
+  void TellOfAnything();
   Result<Batch> MovePosition(const WalView& view, const DatabaseImage& image);
   Result<Decision> ExamineRestart(Attachment& attachment, const WalView& view);
   PositionNote NewNote(const Attachment& attachment) const;
@@ -149,7 +172,11 @@ class Capture {
   bool sums_valid_ = false;
   bool newest_is_open_ = false;
   std::uint64_t newest_before_ = 0;  // The proof's `before` of the newest file.
-  bool position_moved_ = false;      // The position is not the one in the newest file's header.
+  std::int64_t time_ms_ = 0;         // Of the position; 0: not known.
+  Txid mark_;                        // The newest mark that was made.
+  std::int64_t time_before_mark_ms_ = 0;
+  ChangeWatcher* watcher_ = nullptr;
+  bool position_moved_ = false;  // The position is not the one in the newest file's header.
 };
 
 }  // namespace litestream

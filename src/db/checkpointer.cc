@@ -39,10 +39,31 @@ std::optional<MonoTime> Checkpointer::NextDue(const WalView& held) const {
   return std::max(not_before_, last_run_ + options_.interval);
 }
 
+// While an old state is read, the watcher has to know of the tail before the holder sees it. Unset:
+// it knows. False: the tail was too long for that; the lock was released and it was captured.
+Result<std::optional<bool>> Checkpointer::AnnounceTail(const Context& ctx, Attachment& attachment,
+                                                       Capture& capture, const OnBatch& on_batch) {
+  if (!capture.is_watched() || LS_TRY(capture.AnnounceTail(attachment, kMaxTailFrames))) {
+    return std::optional<bool>();
+  }
+  attachment.UnlockWrites();
+  const bool restart_allowed = attachment.restart_allowed();
+  const WalView view = LS_TRY(attachment.Leap());
+  auto batch = capture.Continue(ctx, attachment, view, restart_allowed, 0);
+  if (!batch.ok()) {
+    LS_TRY(attachment.Abandon());
+    return std::move(batch).error();
+  }
+  on_batch(batch.value());
+  LS_TRY(attachment.Land());
+  return std::optional(false);
+}
+
 // Captures the tail under the write lock. False: it is too long to let writers wait for it; the
 // lock was released and the tail captured without it.
 Result<bool> Checkpointer::Seal(const Context& ctx, Attachment& attachment, Capture& capture,
                                 const OnBatch& on_batch) {
+  if (const auto done = LS_TRY(AnnounceTail(ctx, attachment, capture, on_batch))) return *done;
   const bool restart_allowed = attachment.restart_allowed();
   const WalView before = attachment.held();
   const WalView view = LS_TRY(attachment.RenewHolder());

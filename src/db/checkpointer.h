@@ -67,6 +67,8 @@ class Checkpointer {
   static constexpr std::chrono::milliseconds kMaxBackoff{60'000};
 
  private:
+  Result<std::optional<bool>> AnnounceTail(const Context& ctx, Attachment& attachment,
+                                           Capture& capture, const OnBatch& on_batch);
   Result<bool> Seal(const Context& ctx, Attachment& attachment, Capture& capture,
                     const OnBatch& on_batch);
   void NoteResult(const WalView& held, const CheckpointOutcome& outcome, MonoTime now);

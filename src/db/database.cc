@@ -68,9 +68,10 @@ void Database::StopTask() {
   if (task_) task_->Stop();
 }
 
-// A keeper uses its uploader, and an uploader tells its keeper.
+// A keeper uses its uploader, and an uploader tells its keeper. Uploaders tell each other.
 void Database::StopReplicas() {
   for (auto& keeper : keepers_) keeper->Stop();
+  for (auto& uploader : uploaders_) uploader->Stop();
   uploaders_.clear();
   keepers_.clear();
 }
@@ -113,6 +114,12 @@ void Database::SetState(DatabaseState state) {
 // --- The step. ---
 
 NextRun Database::Step(const Context& ctx) {
+  if (!permit_.TryTake()) return NextRun::At(Now() + Permit::kPoll);
+  const PermitHold hold(permit_);
+  return StepWithPermit(ctx);
+}
+
+NextRun Database::StepWithPermit(const Context& ctx) {
   if (!attachment_) {
     if (may_be_parked_) {
       auto found = FindParked(ctx);
@@ -324,6 +331,7 @@ Result<bool> Database::HandleRequests(const Context& ctx) {
 
 Result<void> Database::Rebase(const Context& ctx, Txid above) {
   const Txid base = std::max(above, capture_->position().txid);
+  old_states_.BeforeAnyChange();
   LS_TRY(capture_->Rebase(base));
   LS_TRY(CaptureFull(ctx));
   rebased_above_ = base;
@@ -336,12 +344,14 @@ Result<void> Database::MakeFull(const Context& ctx) {
   if (local_->range() && local_->range()->max != capture_->position().txid) {
     LS_TRY(local_->Clear());
   }
-  return CaptureFull(ctx);
+  return StreamsSnapshots() && capture_->sums_valid() ? MakeMark(ctx) : CaptureFull(ctx);
 }
 
 Result<void> Database::CaptureFull(const Context& ctx) {
   const WalView view = LS_TRY(attachment_->Leap());
-  auto batch = capture_->Full(ctx, *attachment_, view);
+  const bool streams = SizeNow() > options_.stream_above_bytes && !local_->range();
+  auto batch = streams ? capture_->Baseline(ctx, *attachment_, view)
+                       : capture_->Full(ctx, *attachment_, view);
   if (!batch.ok()) {
     LS_TRY(attachment_->Abandon());
     return std::move(batch).error();
@@ -373,6 +383,7 @@ Result<void> Database::CheckpointIfDue(const Context& ctx) {
 
 Result<void> Database::ScrubIfDue(const Context& ctx) {
   // Asked once: two readings of the clock may come in either order, and it would never be due.
+  if (scrub_wanted_.exchange(false)) scrubber_.StartPass();
   const MonoTime now = Now();
   if (scrubber_.NextDue(now) > now || !capture_->sums_valid()) return {};
   if (!capture_->IsCaptured(attachment_->held())) return {};

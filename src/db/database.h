@@ -21,9 +21,12 @@
 #include "db/holdings.h"
 #include "db/keeper.h"
 #include "db/local_ltx.h"
+#include "db/old_state.h"
 #include "db/open_databases.h"
 #include "db/page_sums.h"
+#include "db/permit.h"
 #include "db/scrubber.h"
+#include "db/snapshot_stream.h"
 #include "db/uploader.h"
 #include "litestream/context.h"
 #include "litestream/result.h"
@@ -44,6 +47,8 @@ struct DatabaseOptions {
   // Of all databases of the process, which must outlive them; none: it is never parked while it
   // runs.
   OpenDatabases* open_databases = nullptr;
+  // Snapshots of a larger one are sent as they are read, without a copy on the local disk.
+  std::uint64_t stream_above_bytes = 16U << 20;
   std::uint64_t park_max_bytes = 256U << 20;  // A larger one is not parked.
   // After a commit it is likely that there is another: so long it is not parked.
   std::chrono::nanoseconds stay_open = std::chrono::minutes(5);
@@ -97,6 +102,10 @@ struct DatabaseStatus {
 // 2. Whoever writes to the file after that changes its times; whoever commits makes the WAL grow.
 // 3. Whatever is found changed, or not provable, goes through Capture::Examine as after a restart.
 //
+// A large database is never copied to the local disk: its chain begins with the page sums alone,
+// and a snapshot is read from it while it is sent (db/database_snapshot.cc), in the thread of the
+// uploader, which takes the permit for each slice that it reads. Steps hold the permit, too.
+//
 // Threads: Start, Sync, Drain, Release by the owner; Status by anybody.
 class Database : private ReplicaHost {
  public:
@@ -131,6 +140,7 @@ class Database : private ReplicaHost {
 
  private:
   NextRun Step(const Context& ctx);
+  NextRun StepWithPermit(const Context& ctx);
   Result<NextRun> StepAttached(const Context& ctx);
   Result<bool> TryAttach(const Context& ctx);
   Result<void> MakeMeta(const FileOwner& owner);
@@ -159,6 +169,10 @@ class Database : private ReplicaHost {
   Result<void> Rebase(const Context& ctx, Txid above);
   Result<void> MakeFull(const Context& ctx);
   Result<void> CaptureFull(const Context& ctx);
+  Result<void> MakeMark(const Context& ctx);
+  void TellUploaders();
+  Result<Txid> ChooseEnd(const Context& ctx, Txid from, Txid there);
+  std::uint64_t SizeNow();
   Result<bool> CheckHold(const Context& ctx);
   Result<void> CheckpointIfDue(const Context& ctx);
   Result<void> ScrubIfDue(const Context& ctx);
@@ -190,6 +204,9 @@ class Database : private ReplicaHost {
   void RequestRebase(Txid txid) override;
   void RequestFull() override;
   std::uint64_t DatabaseBytes() const override { return database_bytes_; }
+  bool StreamsSnapshots() const override { return database_bytes_ > options_.stream_above_bytes; }
+  Result<std::unique_ptr<SnapshotStream>> OpenSnapshot(const Context& ctx, Txid from, Txid there,
+                                                       std::chrono::nanoseconds patience) override;
   bool IsGone() const override;
 
   Env& env_;
@@ -197,7 +214,14 @@ class Database : private ReplicaHost {
   DatabaseOptions options_;
   Logger log_;
 
-  // Only the step touches these (and Drain, Release and SyncOnce, when no task runs).
+  // For what follows, up to the line.
+  Permit permit_{[this] { TellUploaders(); }};
+  OldStates old_states_;
+  std::atomic<bool> scrub_wanted_{false};
+  std::atomic<bool> snapshot_awaited_{false};  // Somebody wanted one while it was not open.
+
+  // Only the step touches these, and Drain, Release and SyncOnce, when no task runs; with the
+  // permit.
   std::unique_ptr<FileLock> meta_lock_;
   FileIdentity meta_lock_identity_;
   std::unique_ptr<LocalLtx> local_;

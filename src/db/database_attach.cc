@@ -14,6 +14,8 @@ namespace {
 
 // A database in which nothing had happened may be closed at once.
 constexpr std::chrono::milliseconds kMet{0};
+// One whose snapshot is waited for stays until it has begun to be read.
+constexpr std::chrono::seconds kAwaited{30};
 
 }  // namespace
 
@@ -72,6 +74,7 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   sums_ = LS_TRY(PageSums::Open(env_, options_.meta_path / "pages.sum", file_owner_));
   capture_ = std::make_unique<Capture>(env_, *local_, *sums_, options_.meta_path / "position",
                                        file_owner_, log_);
+  capture_->SetWatcher(old_states_);
   KeepHoldings();
   return capture_->Load(ctx);
 }
@@ -210,7 +213,9 @@ Result<void> Database::FirstCapture(const Context& ctx) {
   LS_TRY(CaptureAll(ctx, decision.continuation));
   // A fleet that is met for the first time is not likely to be in use as a whole.
   const bool in_use = before != Txid{} && capture_->position().txid != before;
-  StayOpen(in_use ? options_.stay_open : kMet);
+  StayOpen(in_use                              ? options_.stay_open
+           : snapshot_awaited_.exchange(false) ? kAwaited
+                                               : std::chrono::nanoseconds(kMet));
   // The upload is under way already.
   if (capture_->SumsAreBehind()) LS_TRY(capture_->FlushSums());
   LS_TRY(capture_->NoteFiles(*attachment_));
@@ -229,11 +234,14 @@ Result<void> Database::FirstCapture(const Context& ctx) {
 // Captures everything up to what the holder sees.
 Result<void> Database::CaptureAll(const Context& ctx, Continuation how) {
   const WalView view = attachment_->held();
-  if (how == Continuation::kFirst || how == Continuation::kDoubt) {
-    const Batch batch =
-        LS_TRY(how == Continuation::kFirst ? capture_->Full(ctx, *attachment_, view)
-                                           : capture_->Difference(ctx, *attachment_, view));
-    OnBatch(batch);
+  if (how == Continuation::kDoubt) {
+    OnBatch(LS_TRY(capture_->Difference(ctx, *attachment_, view)));
+    return {};
+  }
+  if (how == Continuation::kFirst) {
+    OnBatch(LS_TRY(SizeNow() > options_.stream_above_bytes
+                       ? capture_->Baseline(ctx, *attachment_, view)
+                       : capture_->Full(ctx, *attachment_, view)));
     return {};
   }
   bool from_front = how == Continuation::kRestarted;
@@ -263,6 +271,7 @@ void Database::Detach() {
 }
 
 void Database::CloseAll() {
+  old_states_.BreakAll(Error(ErrorCode::kUnavailable, "the database was closed meanwhile"));
   directory_watch_.reset();
   wal_watch_.reset();
   attachment_.reset();

@@ -39,7 +39,11 @@ Result<void> Database::SnapshotOnce(const Context& ctx) {
     full_wanted_ = true;
     LS_TRY(HandleRequests(ctx));
     LS_TRY(DrainOne(ctx, *uploader, 1), "replica {}", name);
-    LS_TRY(uploader->ForceSnapshot(ctx), "replica {}", name);
+    if (!StreamsSnapshots()) {
+      LS_TRY(uploader->ForceSnapshot(ctx), "replica {}", name);
+    } else if (!LS_TRY(uploader->StreamSnapshot(ctx, Txid{}), "replica {}", name)) {
+      return Error(ErrorCode::kUnavailable, "the database cannot be read now, try again");
+    }
   }
   return {};
 }
@@ -55,7 +59,9 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
                 {{"path", (options_.meta_path / "ltx").string()}});
       return {};
     }
-    // It needs the database for that.
+    // It needs the database for that. Another uploader may still read it.
+    LS_TRY(permit_.Take(Context(std::stop_token(), std::nullopt, ctx.clock())));
+    const PermitHold hold(permit_);
     if (parked_ && may_attach_ && !LS_TRY(IsStillParked())) {
       parked_.reset();
       auto attached = TryAttach(ctx);
@@ -64,6 +70,8 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
         last_captured_ = Result<void>(attached.error());
         return std::move(attached).error();
       }
+      // What it is offered now has to be compared with the replica again.
+      if (round < kMaxRounds) continue;
     }
     if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
   }
@@ -100,6 +108,8 @@ Result<void> Database::Drain(const Context& ctx, int attempt) {
   if (!last_captured_) {
     for (auto& keeper : keepers_) keeper->Stop();
     StopTask();
+    LS_TRY(permit_.Take(Context(std::stop_token(), std::nullopt, ctx.clock())));
+    const PermitHold hold(permit_);
     last_captured_ = CaptureLast(ctx);
     if (attachment_) {
       capture_->CloseNewest();

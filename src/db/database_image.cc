@@ -38,6 +38,17 @@ Result<DatabaseImage> MapDatabase(const Context& ctx, Attachment& attachment, co
   return image;
 }
 
+Result<DatabaseImage> MapHeld(const Context& ctx, Attachment& attachment,
+                              std::uint32_t page_count) {
+  DatabaseImage image;
+  image.view = attachment.held();
+  image.page_count = page_count;
+  if (!attachment.restart_allowed() && image.view.frames > 0) {
+    image.wal = LS_TRY(ReadWalSegment(ctx, attachment, image.view, WalPoint{}, 0));
+  }
+  return image;
+}
+
 Result<void> ForEachPage(const Context& ctx, Attachment& attachment, const DatabaseImage& image,
                          const PageFunction& take) {
   const std::uint32_t page_size = attachment.page_size();

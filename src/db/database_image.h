@@ -22,6 +22,10 @@ struct DatabaseImage {
 // Maps the WAL. The page count is the last commit's, or the one in the database's header.
 Result<DatabaseImage> MapDatabase(const Context& ctx, Attachment& attachment, const WalView& view);
 
+// The same of what the holder sees, if everything that it sees is captured, of a database of
+// `page_count` pages. (Its WAL may have been restarted since: then all of it is in the file.)
+Result<DatabaseImage> MapHeld(const Context& ctx, Attachment& attachment, std::uint32_t page_count);
+
 // Calls `take` for every page but the lock page, ascending. Reads the file in blocks of 1 MiB.
 using PageFunction = std::function<Result<void>(Pgno, std::span<const std::byte>)>;
 Result<void> ForEachPage(const Context& ctx, Attachment& attachment, const DatabaseImage& image,

@@ -153,7 +153,7 @@ Result<bool> Database::IsOldEnough() {
 
 // Everything is captured. `with_effort`: a checkpoint may be made for it, and readers waited for.
 Result<bool> Database::Park(const Context& ctx, bool with_effort) {
-  if (database_bytes_ > options_.park_max_bytes) return false;
+  if (database_bytes_ > options_.park_max_bytes || old_states_.active()) return false;
   if (rebase_above_.load() != 0 || full_wanted_.load() || !capture_->sums_valid()) return false;
   // Its WAL would lie in a directory that is not watched.
   if (LS_TRY(env_.ResolveLink(options_.path)) != options_.path) return false;

@@ -226,6 +226,10 @@ Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& n
   const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactSnapshot(ctx, host_.DatabaseBytes())), "snapshot");
+  if (step.outcome == Outcome::kReadDatabase && host_.StreamsSnapshots()) {
+    WantFull(end);
+    return true;
+  }
   if (step.outcome == Outcome::kReadDatabase) {
     // A full file that another replica wanted will do, if little has happened since. (A new one
     // each time would give the other one something to do, and so on, for ever.)
@@ -244,6 +248,7 @@ Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& n
 // behind it.
 Result<bool> Keeper::PromoteIfReady(const Context& ctx, const Moment& now) {
   if (!full_above_) return false;
+  if (host_.StreamsSnapshots()) return IsStreamed(now);
   const Txid full = uploader_.Files().last_full;
   if (const auto there = SnapshotFrom(full); full > *full_above_ && there) {
     full_above_.reset();
@@ -267,6 +272,17 @@ Result<bool> Keeper::PromoteIfReady(const Context& ctx, const Moment& now) {
   }
   LS_TRY(Finish(step, snapshots_, full, now));
   return true;
+}
+
+bool Keeper::IsStreamed(const Moment& now) {
+  const auto there = SnapshotFrom(*full_above_);
+  if (there) {
+    full_above_.reset();
+    OnWritten(*there, now);
+  } else if (now.mono >= full_wanted_at_ + kFullPatience) {
+    WantFull(*full_above_);
+  }
+  return there.has_value();
 }
 
 // The first snapshot that ends with `txid` or behind it.
@@ -384,7 +400,11 @@ void Keeper::GoAround(const FileInfo& file, const Error& error) {
 void Keeper::WantFull(Txid above) {
   full_above_ = std::max(above, full_above_.value_or(Txid{}));
   full_wanted_at_ = scheduler_.clock().Monotonic();
-  if (uploader_.Files().last_full <= *full_above_) host_.RequestFull();
+  if (host_.StreamsSnapshots()) {
+    uploader_.WantSnapshot(*full_above_);
+  } else if (uploader_.Files().last_full <= *full_above_) {
+    host_.RequestFull();
+  }
 }
 
 // Only what is proven to be of the replica's history: the holdings were known when the step began,

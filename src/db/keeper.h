@@ -85,6 +85,7 @@ class Keeper {
   Result<bool> StepSnapshot(const Context& ctx, const Moment& now, Next& next);
   Result<void> Compact(const Context& ctx, Turns& level, const Moment& now);
   Result<bool> PromoteIfReady(const Context& ctx, const Moment& now);
+  bool IsStreamed(const Moment& now);
   std::optional<FileInfo> SnapshotFrom(Txid txid) const;
   std::optional<FileInfo> FileWith(Txid txid) const;
   Result<CompactionStep> Take(Result<CompactionStep> step);

@@ -25,6 +25,9 @@ constexpr std::chrono::seconds kLogInterval{30};
 // Before something is uploaded the replica is listed, once after a start and then this often:
 // somebody may have removed files that ours build on.
 constexpr std::chrono::hours kListingInterval{6};
+// For a step of the database to end. When only others of this kind are left, that is soon.
+constexpr std::chrono::nanoseconds kPatience = std::chrono::milliseconds(50);
+constexpr std::chrono::nanoseconds kPatienceAtTheEnd = std::chrono::minutes(1);
 constexpr std::size_t kCompareReadBytes = std::size_t{256} << 10;
 
 // A local file that is gone or damaged.
@@ -86,6 +89,14 @@ void Uploader::Offer(const LocalFiles& files) {
   if (task_) task_->Wake();
 }
 
+void Uploader::Wake() {
+  if (task_) task_->Wake();
+}
+
+void Uploader::Stop() {
+  if (task_) task_->Stop();
+}
+
 LocalFiles Uploader::Files() const {
   MutexLock lock(mu_);
   return wanted_;
@@ -98,6 +109,11 @@ void Uploader::Relist() {
 
 void Uploader::Validate() {
   list_wanted_ = true;
+  if (task_) task_->Wake();
+}
+
+void Uploader::WantSnapshot(Txid from) {
+  snapshot_wanted_ = from.value;
   if (task_) task_->Wake();
 }
 
@@ -157,7 +173,8 @@ NextRun Uploader::Run(const Context& ctx) {
 
 std::optional<NextRun> Uploader::NotNow(const LocalFiles& files, MonoTime now) const {
   if (!files.range) return NextRun::WhenWoken();
-  if (position_ && *position_ >= files.range->max && !list_wanted_) return NextRun::WhenWoken();
+  const bool level = position_ && *position_ >= files.range->max;
+  if (level && !list_wanted_ && snapshot_wanted_ == kNoSnapshot) return NextRun::WhenWoken();
   // The first file after a quiet time goes at once; then one pass an interval.
   const bool waits =
       failures_ > 0 && !(full_wanted_above_ && files.last_full > *full_wanted_above_);
@@ -170,6 +187,7 @@ std::optional<NextRun> Uploader::NotNow(const LocalFiles& files, MonoTime now) c
 // not be known yet.
 TurnSize Uploader::NextTurn(const LocalFiles& files) const {
   if (!seat_.limited()) return TurnSize::kSmall;
+  if (snapshot_wanted_ != kNoSnapshot) return TurnSize::kLarge;
   const Txid first = std::max(position_.value_or(Txid{}).Next(), files.range->min);
   std::uint64_t bytes = 0;
   for (Txid txid = first; txid <= files.range->max; txid = txid.Next()) {
@@ -230,12 +248,14 @@ Result<bool> Uploader::Pass(const Context& ctx) {
     if (!recalled) last_listing_ = now;
   }
   if (base_damaged_ && files.last_full <= *position_) {
-    RequestFull();
-    return true;
-  }
-  if (base_damaged_) {
+    if (!LS_TRY(SendImage(ctx, position_->Next()))) return true;
+  } else if (base_damaged_) {
     LS_TRY(UploadSnapshot(ctx, files.last_full));
-    base_damaged_ = false;
+  }
+  base_damaged_ = false;
+  if (const std::uint64_t from = snapshot_wanted_.exchange(kNoSnapshot); from != kNoSnapshot) {
+    // After an error the keeper asks again, if it is still wanted then.
+    if (!LS_TRY(StreamSnapshot(ctx, Txid{from}))) snapshot_wanted_ = from;
   }
   if (*position_ < files.range->max) {
     log_.Debug("replica sync", {{"txid.replica", FormatTxid(*position_)},
@@ -253,11 +273,12 @@ Result<bool> Uploader::Pass(const Context& ctx) {
     } else if (files.last_full >= files.range->min) {
       LS_TRY(UploadSnapshot(ctx, files.last_full));
     } else {
-      log_.Warn("replica lacks transactions that are not kept locally, sending a new snapshot",
-                {{"txid.replica", FormatTxid(*position_)},
-                 {"txid.local_min", FormatTxid(files.range->min)}});
-      RequestFull();
-      return true;
+      if (*position_ != Txid{}) {
+        log_.Warn("replica lacks transactions that are not kept locally, sending a new snapshot",
+                  {{"txid.replica", FormatTxid(*position_)},
+                   {"txid.local_min", FormatTxid(files.range->min)}});
+      }
+      if (!LS_TRY(SendImage(ctx, *position_))) return true;
     }
   }
   MutexLock lock(mu_);
@@ -500,8 +521,61 @@ Result<void> Uploader::UploadNext(const Context& ctx, const LocalFiles& files) {
     auto snapshot = UploadSnapshot(ctx, files.last_full);
     if (snapshot.ok() || !IsUnusable(snapshot.error())) return snapshot;
   }
+  auto sent = SendImage(ctx, next);
+  return sent.ok() && sent.value() ? Result<void>() : uploaded;
+}
+
+// A snapshot of the database, or a full file that becomes one. False: it comes later.
+Result<bool> Uploader::SendImage(const Context& ctx, Txid from) {
+  if (host_.StreamsSnapshots()) return StreamSnapshot(ctx, from);
   RequestFull();
-  return uploaded;
+  return false;
+}
+
+Result<bool> Uploader::StreamSnapshot(const Context& ctx, Txid from) {
+  const auto stream = LS_TRY(host_.OpenSnapshot(ctx, from, position_.value_or(Txid{}),
+                                                draining_ ? kPatienceAtTheEnd : kPatience));
+  if (!stream) {
+    full_wanted_above_ = Files().last_full;
+    return false;
+  }
+  const LtxHeader& header = stream->header();
+  const FileId id{kSnapshotLevel, header.txids};
+  const std::string name = FormatLtxFilename(id.txids);
+  log_.Info("sending a snapshot of the database", {{"txid", FormatTxid(header.txids.max)},
+                                                   {"pages", std::uint64_t{header.commit_pages}}});
+  const auto change = LS_TRY(holdings_.Begin(ctx));
+  const WriteOptions options{
+      .created_at = header.Timestamp(), .size_bytes = std::nullopt, .if_absent = true};
+  auto written = options_.client->Write(ctx, id, *stream, options);
+  if (written.ok()) {
+    NoteStreamed(written.value(), header);
+    return true;
+  }
+  holdings_.Doubt(id);
+  if (!written.error().Is(ErrorCode::kAlreadyExists)) {
+    return std::move(written).error().Wrap("upload " + name);
+  }
+  LS_TRY(CheckIsThere(ctx, id, header));
+  return Error(ErrorCode::kUnavailable,
+               fmt::format("snapshot {} is there already, looking what else is", name));
+}
+
+// An earlier attempt, whose answer was lost, may have sent it: then it is of this very state.
+Result<void> Uploader::CheckIsThere(const Context& ctx, const FileId& id, const LtxHeader& header) {
+  const LtxHeader remote = LS_TRY(RemoteHeader(ctx, *options_.client, id));
+  if (remote.Proof() && remote.Proof()->after == header.Proof()->after) return {};
+  return Error(ErrorCode::kAlreadyExists, SomebodyElse(id.txids.max));
+}
+
+void Uploader::NoteStreamed(const FileInfo& info, const LtxHeader& header) {
+  if (position_ && *position_ > info.id.txids.max) {
+    NoteUploaded(info);
+    return;
+  }
+  NoteProgress(info);
+  page_size_ = header.page_size;
+  checksum_ = header.Proof()->after;
 }
 
 Result<void> Uploader::UploadLocal(const Context& ctx, const UploadGroup& group) {
@@ -673,7 +747,8 @@ Result<bool> Uploader::PassInTurn(const Context& ctx) {
 }
 
 Result<void> Uploader::Drain(const Context& ctx, int attempt) {
-  if (task_) task_->Stop();
+  Stop();
+  draining_ = true;
   seat_.Done(scheduler_.clock().Monotonic());  // Which the task may have left.
   if (attempt > 1) {
     log_.Warn("shutdown sync failed, retrying (press Ctrl+C again to skip)",

@@ -16,6 +16,7 @@
 #include "base/scheduler.h"
 #include "base/sync.h"
 #include "db/holdings.h"
+#include "db/snapshot_stream.h"
 #include "db/upload_group.h"
 #include "litestream/replica_client.h"
 #include "litestream/types.h"
@@ -74,8 +75,20 @@ class ReplicaHost {
   // The replica goes on to `txid`, and what it holds there is not ours: capture has to go on above
   // it, with a full file.
   virtual void RequestRebase(Txid txid) = 0;
-  // The replica lacks files that are not here any more: capture has to make a full file.
+  // The replica lacks files that are not here any more: capture has to make a full file. Or, of a
+  // large database, a file above which a snapshot can be sent.
   virtual void RequestFull() = 0;
+  // It is so large that its snapshots are read from it while they are sent; no full files are made.
+  virtual bool StreamsSnapshots() const { return false; }
+  // A snapshot of everything captured, which ends with `from` or behind it: with the newest
+  // transaction if that is `there`, the newest of the replica; else with one that a local file
+  // follows. Null: not now, nor within `patience`; the uploader is woken, or offered files, when it
+  // is worth asking again.
+  virtual Result<std::unique_ptr<SnapshotStream>> OpenSnapshot(
+      const Context& /*ctx*/, Txid /*from*/, Txid /*there*/,
+      std::chrono::nanoseconds /*patience*/) {
+    return std::unique_ptr<SnapshotStream>();
+  }
   // Of the database, about.
   virtual std::uint64_t DatabaseBytes() const = 0;
   // The database is not there (any more). A local file that is missing then went with it, and
@@ -112,16 +125,23 @@ class Uploader {
   // Starts the task that uploads what Offer brings. Without it only Drain uploads.
   void Start();
   void Offer(const LocalFiles& files);
+  void Wake();
+  // The task runs no more.
+  void Stop();
   LocalFiles Files() const;  // What was offered last.
   // What is known of the replica is wrong: it is to be listed again.
   void Relist();
   // It is to be compared with the replica.
   void Validate();
+  // A snapshot that ends with `from` or behind it is to be sent, of a database that streams them.
+  void WantSnapshot(Txid from);
   // One attempt to upload everything that is offered, in the caller's thread; the `attempt`-th of
   // the caller, from 1, for the log. Stops the task for good.
   Result<void> Drain(const Context& ctx, int attempt);
   // Writes a snapshot of what is offered and uploaded (db/force_snapshot.h). No task runs.
   Result<void> ForceSnapshot(const Context& ctx);
+  // Sends a snapshot that ends with `from` or behind it, read from the database. False: not now.
+  Result<bool> StreamSnapshot(const Context& ctx, Txid from);
   ReplicaStatus Status() const;
 
  private:
@@ -153,6 +173,9 @@ class Uploader {
   Result<std::optional<std::uint64_t>> SizeIfOurs(const Context& ctx, const FileId& id,
                                                   const TxidRange& local);
   void RequestFull();
+  Result<bool> SendImage(const Context& ctx, Txid from);
+  void NoteStreamed(const FileInfo& info, const LtxHeader& header);
+  Result<void> CheckIsThere(const Context& ctx, const FileId& id, const LtxHeader& header);
   void NoteProgress(const FileInfo& info);
   void NoteUploaded(const FileInfo& info);
   std::string SomebodyElse(Txid txid) const;
@@ -183,6 +206,7 @@ class Uploader {
   bool base_damaged_ = false;              // The file at position_ is damaged.
   bool has_uploaded_ = false;              // In this pass.
   bool more_ = false;                      // The last pass was limited.
+  bool draining_ = false;                  // No task runs any more.
   std::optional<Txid> rebase_requested_;   // Above which we asked capture to go on.
   std::optional<Txid> full_wanted_above_;  // What failed waits for a full file above this.
   int failures_ = 0;
@@ -191,6 +215,9 @@ class Uploader {
   MonoTime last_logged_failure_;
 
   std::atomic<bool> list_wanted_{false};
+  // From which on a snapshot is wanted; kNoSnapshot: none is.
+  static constexpr std::uint64_t kNoSnapshot = ~std::uint64_t{0};
+  std::atomic<std::uint64_t> snapshot_wanted_{kNoSnapshot};
 
   mutable Mutex mu_{LockRank::kReplica};
   LocalFiles wanted_ LS_GUARDED_BY(mu_);

@@ -182,8 +182,6 @@ class Planner {
     if (!known) return Reason::kTimeUnknown;
     // A moment just behind `since` needs the last file from before it.
     if (ages_.Youngest(file) >= since || ages_.Youngest(next) >= since) return Reason::kRecent;
-    // Nobody writes files that overlap; who knows what builds on which.
-    if (next.id.txids.min <= file.id.txids.max) return Reason::kNeededByNewer;
     if (below) return Reason::kBelowFloor;
     return IsHeld(file, level1) ? Reason::kMerged : Reason::kNotMerged;
   }

@@ -40,7 +40,12 @@ class Checker {
   std::uint64_t stored_bytes() const { return stored_bytes_; }
   std::uint64_t restores_compared() const { return restores_compared_; }
   bool history_is_whole() const { return whole_; }
-  // Since the history was cut there was nothing to upload, and so no reason to look.
+  // A replicator starts, and looks at the replica before it uploads something.
+  void OnStart() {
+    if (!whole_) newest_when_cut_ = model_.newest();
+  }
+  // Since the history was cut, or the next start, there was nothing to upload, and so no reason to
+  // look.
   bool has_rested_since_cut() const { return newest_when_cut_ == model_.newest(); }
 
  private:

@@ -137,7 +137,9 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
              message.starts_with("page sums do not add up") ||
              message.starts_with("local LTX file is damaged")) {
     if (!people && !faults) Unexplained(message, FieldOf(fields, "error"));
-  } else if (message.starts_with("the database holds pages that were never captured")) {
+  } else if (message.starts_with("the database holds pages that were never captured") ||
+             FieldOf(fields, "error").find("what the database file holds is not") !=
+                 std::string_view::npos) {
     // Whoever writes past SQLite has stopped us before: it shows when we open the database. But a
     // sync that failed has lost pages, and that shows when the power fails.
     if (now.power == 0 || !SyncFailed(/*of_replicators=*/false)) Unexplained(message, "");

@@ -273,6 +273,27 @@ MUTANTS = [
      "src/db/keeper.cc",
      "    case Outcome::kReadDatabase:\n      level.idle_at = work_end;\n",
      "    case Outcome::kReadDatabase:\n      if (!M) level.idle_at = work_end;\n"),
+    ("changed-page-not-kept", "a snapshot under way does not keep the pages that change",
+     "src/db/old_state.cc",
+     "  if (IsKept(pgno) || Pgno{pgno} == LockPage(page_size_)) return {};",
+     "  if (M || IsKept(pgno) || Pgno{pgno} == LockPage(page_size_)) return {};"),
+    ("shrunken-pages-not-kept", "a snapshot under way does not keep the pages that go",
+     "src/db/old_state.cc",
+     "  for (std::uint32_t pgno = std::max(next_, commit_pages + 1);",
+     "  for (std::uint32_t pgno = std::max(next_, M ? page_count() + 1 : commit_pages + 1);"),
+    ("tail-not-announced", "a checkpoint does not tell a snapshot under way what it takes in",
+     "src/db/checkpointer.cc",
+     "  if (!capture.is_watched() ||",
+     "  if (M || !capture.is_watched() ||"),
+    ("old-pages-of-another-wal", "a snapshot under way reads a WAL that was begun anew",
+     "src/db/old_state.cc",
+     "  return !attachment_.restart_allowed() && attachment_",
+     "  if (M) return true;\n  return !attachment_.restart_allowed() && attachment_"),
+    ("stream-without-the-permit", "a snapshot under way is read while a step works",
+     "src/db/snapshot_stream.cc",
+     "  LS_TRY(permit_.Take(ctx));\n  const PermitHold hold(permit_);",
+     "  if (!M) LS_TRY(permit_.Take(ctx));\n  std::optional<PermitHold> hold;\n"
+     "  if (!M) hold.emplace(permit_);"),
 ]
 
 # Where one guard stands behind another: both are off.

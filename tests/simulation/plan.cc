@@ -104,6 +104,10 @@ void DrawFaults(FaultRates& rates, Random& dice) {
   if (dice.OneIn(4)) rates.lost_event = OneOf(dice, std::array{1'000U, 100'000U, 1'000'000U});
 }
 
+void DrawStreaming(Plan& plan, Random& dice) {
+  if (dice.OneIn(2)) plan.stream_above_bytes = OneOf(dice, std::array<std::uint64_t, 2>{0, 30'000});
+}
+
 void DrawStore(StoreFaults& faults, Random& dice) {
   if (dice.OneIn(3)) faults.fail_before = OneOf(dice, std::array{1'000U, 100'000U});
   if (dice.OneIn(3)) faults.fail_after = OneOf(dice, std::array{1'000U, 100'000U});
@@ -125,6 +129,7 @@ Plan DrawPlan(std::uint64_t seed) {
   if (dice.OneIn(5)) {
     DrawUpkeep(plan.upkeep, dice);
     plan.park = dice.OneIn(2);
+    DrawStreaming(plan, dice);
     return plan;
   }
   DrawTrouble(plan, dice);
@@ -149,6 +154,7 @@ Plan DrawPlan(std::uint64_t seed) {
   DrawUpkeep(plan.upkeep, dice);
   plan.park = dice.OneIn(2);
   if (dice.OneIn(6)) DrawLimits(plan.limits.emplace(), dice);
+  DrawStreaming(plan, dice);
   return plan;
 }
 

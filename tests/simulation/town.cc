@@ -257,6 +257,7 @@ void Town::RunReplicator(Process& process) {
   options.scrub_interval = plan_.scrub_interval;
   options.local_retention = plan_.local_retention;
   options.upkeep = plan_.upkeep;
+  options.stream_above_bytes = plan_.stream_above_bytes;
   options.sqlite_vfs = process.vfs().name();
   const auto limiter = plan_.limits ? std::make_shared<Limiter>(*plan_.limits) : nullptr;
   for (const auto& site : sites_) {
@@ -266,6 +267,7 @@ void Town::RunReplicator(Process& process) {
     replica.limiter = limiter;
     replica.sync_interval = plan_.sync_interval;
     options.replicas.push_back(replica);
+    site->checker.OnStart();
   }
   OpenDatabases none(0);
   if (plan_.park) options.open_databases = &none;

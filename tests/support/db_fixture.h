@@ -49,6 +49,7 @@ class DbFixture : public ::testing::Test {
     options.path = Path();
     options.checkpoint = checkpoint_;
     options.max_sync_wal_bytes = max_sync_wal_bytes_;
+    options.stream_above_bytes = stream_above_bytes_;
     options.sqlite_vfs = sqlite_vfs_;
     options.replicas = {ReplicaIn(store_)};
     return options;
@@ -124,6 +125,7 @@ class DbFixture : public ::testing::Test {
   Logger log_;
   CheckpointOptions checkpoint_;
   std::uint64_t max_sync_wal_bytes_ = 64U << 20;
+  std::uint64_t stream_above_bytes_ = 16U << 20;
   std::string sqlite_vfs_;  // Of the engine; empty: the default.
   int row_bytes_ = 3000;    // Of what Write writes: most of a page.
   bool running_ = false;
