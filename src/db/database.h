@@ -49,6 +49,7 @@ struct DatabaseOptions {
   OpenDatabases* open_databases = nullptr;
   // Snapshots of a larger one are sent as they are read, without a copy on the local disk.
   std::uint64_t stream_above_bytes = 16U << 20;
+  std::size_t stream_slice_bytes = 1U << 20;  // Read at once, while the database waits.
   std::uint64_t park_max_bytes = 256U << 20;  // A larger one is not parked.
   // After a commit it is likely that there is another: so long it is not parked.
   std::chrono::nanoseconds stay_open = std::chrono::minutes(5);

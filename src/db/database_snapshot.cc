@@ -87,10 +87,11 @@ Result<std::unique_ptr<SnapshotStream>> Database::OpenSnapshot(const Context& ct
                                           LS_TRY(MapHeld(ctx, *attachment_, position.commit_pages)),
                                           options_.meta_path / "changed-pages", file_owner_);
   old_states_.Add(state);
-  return std::make_unique<SnapshotStream>(permit_, std::move(state), header, [this] {
-    scrub_wanted_ = true;
-    Wake();
-  });
+  return std::make_unique<SnapshotStream>(permit_, std::move(state), header,
+                                          options_.stream_slice_bytes, [this] {
+                                            scrub_wanted_ = true;
+                                            Wake();
+                                          });
 }
 
 }  // namespace litestream

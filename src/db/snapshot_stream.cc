@@ -11,11 +11,6 @@
 #include "format/names.h"
 
 namespace litestream {
-namespace {
-
-constexpr std::size_t kSliceBytes = std::size_t{1} << 20;
-
-}  // namespace
 
 Result<void> SnapshotStream::Buffer::Write(std::span<const std::byte> more) {
   bytes.insert(bytes.end(), more.begin(), more.end());
@@ -23,13 +18,14 @@ Result<void> SnapshotStream::Buffer::Write(std::span<const std::byte> more) {
 }
 
 SnapshotStream::SnapshotStream(Permit& permit, std::shared_ptr<OldState> state,
-                               const LtxHeader& header, std::function<void()> on_mismatch)
+                               const LtxHeader& header, std::size_t slice_bytes,
+                               std::function<void()> on_mismatch)
     : permit_(permit),
       state_(std::move(state)),
       header_(header),
       on_mismatch_(std::move(on_mismatch)),
       encoder_(buffer_),
-      slice_(std::max<std::size_t>(kSliceBytes, header.page_size)) {}
+      slice_(std::max<std::size_t>(slice_bytes, header.page_size)) {}
 
 SnapshotStream::~SnapshotStream() = default;
 

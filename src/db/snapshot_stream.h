@@ -24,9 +24,9 @@ namespace litestream {
 // `on_mismatch` is called. kUnavailable: the database was let go of, or captured anew, meanwhile.
 class SnapshotStream final : public ByteSource {
  public:
-  // The header has its proof. The permit outlives this.
+  // The header has its proof. The permit outlives this. So many bytes are read at once.
   SnapshotStream(Permit& permit, std::shared_ptr<OldState> state, const LtxHeader& header,
-                 std::function<void()> on_mismatch);
+                 std::size_t slice_bytes, std::function<void()> on_mismatch);
   ~SnapshotStream() override;
 
   const LtxHeader& header() const { return header_; }

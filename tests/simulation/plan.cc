@@ -106,6 +106,8 @@ void DrawFaults(FaultRates& rates, Random& dice) {
 
 void DrawStreaming(Plan& plan, Random& dice) {
   if (dice.OneIn(2)) plan.stream_above_bytes = OneOf(dice, std::array<std::uint64_t, 2>{0, 30'000});
+  plan.store_faults.slow_body =
+      OneOf(dice, std::array{milliseconds(0), milliseconds(10), milliseconds(100)});
 }
 
 void DrawStore(StoreFaults& faults, Random& dice) {

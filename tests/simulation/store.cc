@@ -10,6 +10,7 @@
 namespace litestream::sim {
 namespace {
 
+constexpr std::size_t kSlowPieceBytes = 2'000;
 constexpr std::size_t kPieceBytes = std::size_t{64} << 10U;
 constexpr std::chrono::milliseconds kShortestTrip{2};
 constexpr std::chrono::milliseconds kLateListing{5'000};
@@ -176,10 +177,14 @@ Result<std::unique_ptr<ByteSource>> StoreClient::Open(const Context& ctx, const 
 Result<FileInfo> StoreClient::Write(const Context& ctx, const FileId& id, ByteSource& body,
                                     const WriteOptions& options) {
   std::vector<std::byte> content;
-  std::vector<std::byte> piece(kPieceBytes);
+  // What is sent slowly is read slowly; what is made while it is read then takes its time.
+  const bool slow = store_.faults_.slow_body.count() > 0 && id.level == kSnapshotLevel &&
+                    store_.world_.faults_enabled();
+  std::vector<std::byte> piece(slow ? kSlowPieceBytes : kPieceBytes);
   for (;;) {
     const std::size_t n = LS_TRY(body.Read(ctx, piece), "read body");
     if (n == 0) break;
+    if (slow) LS_TRY(ctx.Wait(store_.faults_.slow_body));
     content.insert(content.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(n));
   }
   const Fate fate = LS_TRY(Travel(ctx, "put", FormatLtxFilename(id.txids)));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -21,6 +22,7 @@ struct StoreFaults {
   bool late_list = false;         // New files are not listed for a few seconds.
   bool unsorted_list = false;
   bool lies_about_delete = false;
+  std::chrono::milliseconds slow_body{0};  // For each piece of a snapshot that is sent.
 };
 
 // A bucket somewhere else: it survives whatever happens to the machine.
