@@ -162,7 +162,7 @@ void AddJson(JsonWriter& out, const Outlook& outlook) {
   AddVerdicts(out, "remove", plan.remove);
   AddVerdicts(out, "keep", plan.keep);
   out.Key("restorable").BeginObject();
-  AddStretches(out, outlook.after, {});
+  AddStretches(out, outlook.after, outlook.after.points.size(), {});
   out.EndObject();
 }
 
