@@ -42,6 +42,9 @@ constexpr std::string_view kUsage =
     "\t-force-snapshot\n"
     "\t    With -once, writes a snapshot of every database to its replicas after the\n"
     "\t    sync. One that is there already is replaced.\n\n"
+    "\t-enforce-retention\n"
+    "\t    With -once, removes from the replicas what the configured retention does not\n"
+    "\t    keep, after the sync. litestream retention -dry-run shows what that is.\n\n"
     "\t-log-level LEVEL\n"
     "\t    Sets the log level. Overrides the config file setting.\n"
     "\t    Valid values: trace, debug, info, warn, error\n\n"  //
@@ -73,6 +76,7 @@ struct Options {
   std::string log_level;
   bool once = false;
   bool force_snapshot = false;
+  bool enforce_retention = false;
   bool restore = false;
 };
 
@@ -123,6 +127,9 @@ Result<Job> Prepare(Env& env, const Options& options, const FlagSet& flags, bool
   if (options.once && job.HasChild()) return Invalid("cannot specify -once flag with -exec");
   if (options.force_snapshot && !options.once) {
     return Invalid("cannot specify -force-snapshot flag without -once");
+  }
+  if (options.enforce_retention && !options.once) {
+    return Invalid("cannot specify -enforce-retention flag without -once");
   }
   if (!options.log_level.empty()) job.config.logging.level = options.log_level;
   for (auto& database : job.config.databases) {
@@ -193,8 +200,10 @@ Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
       };
     };
     once = store.SyncOnce(ctx, {.force_snapshot = options.force_snapshot,
+                                .enforce_retention = options.enforce_retention,
                                 .before_sync = say("syncing database"),
-                                .before_snapshot = say("taking snapshot")});
+                                .before_snapshot = say("taking snapshot"),
+                                .before_retention = say("enforcing retention")});
     if (once.ok()) log.Info("one-shot replication complete");
   } else {
     store.Start();
@@ -237,6 +246,7 @@ Result<int> RunReplicate(const Invocation& call) {
     flags.String("exec", &options.exec);
     flags.Bool("once", &options.once);
     flags.Bool("force-snapshot", &options.force_snapshot);
+    flags.Bool("enforce-retention", &options.enforce_retention);
   }
   if (LS_TRY(flags.Parse(call.arguments)) == ParseOutcome::kHelp) return 0;
   Job job = LS_TRY(Prepare(call.env, options, flags, run));

@@ -111,6 +111,8 @@ class Database : private ReplicaHost {
   // After SyncOnce: writes a snapshot of what was synced to every replica, from the files that
   // there are; from the database if they will not do.
   Result<void> SnapshotOnce(const Context& ctx);
+  // After SyncOnce: removes from every replica what retention does not keep.
+  Result<void> RetainOnce(const Context& ctx);
 
   // The end has two steps, for CloseDatabases (db/close.h).
   // Before them, if the database was removed from those that are replicated: what is at its path by

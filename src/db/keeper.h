@@ -64,6 +64,9 @@ class Keeper {
   // The holdings have changed.
   void OnChange();
   UpkeepStatus Status() const;
+  // Without Start, after the uploader's Drain: removes what retention does not keep now, and looks
+  // whether it is really gone. What may not be removed is logged, and no error.
+  Result<void> RetainOnce(const Context& ctx);
 
  private:
   // A level to be merged, or the snapshots.

@@ -81,6 +81,26 @@ Result<void> Keeper::Retain(const Context& ctx, WallTime now) {
   return {};
 }
 
+Result<void> Keeper::RetainOnce(const Context& ctx) {
+  if (!options_.retention.enabled) {
+    log_.Warn("retention is disabled, nothing is removed",
+              {{"hint", "set retention.enabled: true, or leave it to a lifecycle rule"}});
+    return {};
+  }
+  auto holdings = LS_TRY(holdings_.Look(ctx));
+  if (!holdings) {
+    return Error(ErrorCode::kUnavailable,
+                 "what the replica holds has changed meanwhile, try again");
+  }
+  work_ = std::move(*holdings);
+  auto retained = Retain(ctx, env_.clock().Now());
+  work_ = Catalogue();
+  LS_TRY(std::move(retained));
+  LS_TRY(CheckRemoved(ctx));
+  if (deletes_work_) return {};
+  return Error(ErrorCode::kIo, "the replica says that it removes files, and keeps them");
+}
+
 // In this order. Those that may not be removed (a bucket that locks its objects) are found one by
 // one, said once, and left alone from then on.
 Result<void> Keeper::Remove(const Context& ctx, std::span<const FileId> ids) {
