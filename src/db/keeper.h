@@ -99,6 +99,7 @@ class Keeper {
   std::optional<MergeInput> Local(Txid txid);
 
   Result<void> Retain(const Context& ctx, WallTime now);
+  void NoteLevel0(const RetentionPlan& plan);
   Result<void> Remove(const Context& ctx, std::span<const FileId> ids);
   Result<void> CheckRemoved(const Context& ctx);
   ReplicaListing Removable() const;
