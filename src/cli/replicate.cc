@@ -19,6 +19,8 @@
 #include "cli/usage.h"
 #include "cli/version.h"
 #include "db/store.h"
+#include "server/http_listener.h"
+#include "server/metrics.h"
 
 namespace litestream::cli {
 namespace {
@@ -188,6 +190,26 @@ void LogDatabases(Env& env, const Job& job, const Logger& log) {
   }
 }
 
+// Null: the metrics are off.
+Result<std::unique_ptr<HttpListener>> ListenForMetrics(const config::Config& config) {
+  if (config.addr.empty()) return std::unique_ptr<HttpListener>();
+  return LS_TRY(HttpListener::Bind(config.addr), "cannot start metrics server");
+}
+
+// Until what it returns goes, which must be before the store does.
+std::unique_ptr<HttpListener> ServeMetrics(std::unique_ptr<HttpListener> listener, Env& env,
+                                           const Store& store, const SharedByReplicas& shared,
+                                           const Logger& log) {
+  if (!listener) return nullptr;
+  const MetricsSources sources{
+      .env = env, .databases = [&store] { return store.Status(); }, .operations = shared.counts};
+  listener->Start([sources](std::string_view path) {
+    return path == kMetricsPath ? MetricsPage(sources) : HttpPage();
+  });
+  log.Info("serving metrics on", {{"url", listener->url() + std::string(kMetricsPath)}});
+  return listener;
+}
+
 // Runs until a signal, the end of the child, or (-once) the end of the work. The exit code.
 Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
                      Supervisor& supervisor, Store& store, WatchedDirectories& directories) {
@@ -259,6 +281,8 @@ Result<int> RunReplicate(const Invocation& call) {
 
   log.Info("litestream", {{"version", Version()}, {"level", job.config.logging.level}});
   for (const std::string& warning : job.config.warnings) log.Warn(warning);
+  // Before any work is done.
+  std::unique_ptr<HttpListener> listener = LS_TRY(ListenForMetrics(job.config));
   auto restored = RestoreMissing(Context(supervisor.stop()), call.env, job, log);
   if (!restored.ok()) {
     if (supervisor.signal() == 0) return std::move(restored).error();
@@ -269,6 +293,8 @@ Result<int> RunReplicate(const Invocation& call) {
   job.databases = LS_TRY(config::ExpandDirectories(call.env, job.config, log));
   LS_TRY(config::CheckForReplication(call.env, job.databases), "cannot open store");
 
+  const SharedByReplicas shared{.limiter = MakeLimiter(job.config.limits),
+                                .counts = listener ? std::make_shared<OperationCounts>() : nullptr};
   const auto scheduler = MakePoolScheduler({});
   Store store(call.env, *scheduler,
               // A single sync has had its try; a replica that is away fails it at once.
@@ -279,14 +305,14 @@ Result<int> RunReplicate(const Invocation& call) {
                                          ? -1
                                          : static_cast<int>(job.config.max_open_databases)},
               log.With({{"system", "store"}}));
-  const auto limiter = MakeLimiter(job.config.limits);
   for (const auto& database : job.databases) {
     const auto to_add =
-        LS_TRY(MakeDatabaseOptions(call.env, job.config, database, limiter), "cannot open store");
+        LS_TRY(MakeDatabaseOptions(call.env, job.config, database, shared), "cannot open store");
     LS_TRY(store.Add(to_add), "cannot open store");
   }
   LogDatabases(call.env, job, log);
-  WatchedDirectories directories(call.env, *scheduler, job.config, limiter, store, log);
+  WatchedDirectories directories(call.env, *scheduler, job.config, shared, store, log);
+  const auto metrics = ServeMetrics(std::move(listener), call.env, store, shared, log);
   return RunStore(options, job, log, supervisor, store, directories);
 }
 
