@@ -9,6 +9,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include "base/free_memory.h"
 #include "server/process_metrics.h"
 #include "sqlite/connection.h"
 
@@ -19,6 +20,9 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 using Labels = std::vector<ClientMetric::Label>;
+
+// The page of so many takes megabytes.
+constexpr std::size_t kManyDatabases = 500;
 
 // A moment: what all pieces of one page are made from.
 struct Scene {
@@ -370,10 +374,10 @@ Scene Look(const MetricsSources& sources) {
 
 HttpPage MetricsPage(const MetricsSources& sources) {
   // Shared, because a function object can be copied.
-  const auto scene = std::make_shared<const Scene>(Look(sources));
+  auto scene = std::make_shared<const Scene>(Look(sources));
   HttpPage page;
   page.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  page.next_piece = [scene, next = std::size_t{0}](std::string& out) mutable {
+  page.next_piece = [scene = std::move(scene), next = std::size_t{0}](std::string& out) mutable {
     const std::vector<Metric>& metrics = AllMetrics();
     while (out.empty() && next < metrics.size()) {
       const Metric& metric = metrics[next++];
@@ -385,6 +389,10 @@ HttpPage MetricsPage(const MetricsSources& sources) {
       prometheus::TextSerializer().Serialize(text, {std::move(family)});
       out = std::move(text).str();
     }
+    if (!out.empty() || !scene) return;
+    const bool many = scene->databases.size() >= kManyDatabases;
+    scene.reset();
+    if (many) ReturnFreeMemory();
   };
   return page;
 }
