@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 packages=(
   # Building.
   g++ cmake ninja-build git python3
-  libfmt-dev liblz4-dev libyaml-cpp-dev nlohmann-json3-dev
+  libfmt-dev liblz4-dev libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
   # Tests and benchmarks.
   libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4
   # The simulator: calls that stand still in the middle. ucontext makes two system calls a switch.

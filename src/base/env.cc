@@ -40,6 +40,15 @@ Result<void> WriteNewFile(Env& env, const std::filesystem::path& path,
 
 }  // namespace
 
+// For where nobody comes meanwhile.
+Result<bool> Env::IsLocked(const std::filesystem::path& path) {
+  if (!LS_TRY(Exists(*this, path))) return false;
+  const auto lock = Lock(path, {});
+  if (lock.ok()) return false;
+  return lock.error().Is(ErrorCode::kAlreadyExists) ? Result<bool>(true)
+                                                    : Result<bool>(lock.error());
+}
+
 Result<std::unique_ptr<FileWatch>> Env::WatchEntries(const std::filesystem::path& path,
                                                      std::vector<std::string> names,
                                                      FileEventCallback callback) {

@@ -139,6 +139,8 @@ class Env {
   // An exclusive flock on the file, created if missing. kAlreadyExists if somebody else holds it.
   virtual Result<std::unique_ptr<FileLock>> Lock(const std::filesystem::path& path,
                                                  const FileOwner& owner) = 0;
+  // Whether somebody holds it; not if the file is missing. Keeps nobody out who comes to lock it.
+  virtual Result<bool> IsLocked(const std::filesystem::path& path);
 
   // Tells of the next write to the file, once.
   virtual Result<std::unique_ptr<FileWatch>> WatchFile(const std::filesystem::path& path,

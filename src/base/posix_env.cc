@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -31,6 +32,8 @@ using std::filesystem::path;
 constexpr int kMaxLinks = 40;
 // Tries at the lock file while others remove and create it.
 constexpr int kLockTries = 100;
+constexpr int kLookerTries = 40;
+constexpr std::chrono::milliseconds kLookerPause{1};
 constexpr std::size_t kMaxBootIdBytes = 256;
 
 // The call again for as long as signals interrupt it.
@@ -260,6 +263,7 @@ class PosixEnv final : public Env {
   Result<std::vector<DirectoryEntry>> List(const path& name) override;
   Result<void> SyncDirectory(const path& name) override;
   Result<std::unique_ptr<FileLock>> Lock(const path& name, const FileOwner& owner) override;
+  Result<bool> IsLocked(const path& name) override;
 
   Result<std::unique_ptr<FileWatch>> WatchFile(const path& name,
                                                FileEventCallback callback) override {
@@ -329,6 +333,12 @@ Result<std::unique_ptr<FileLock>> PosixEnv::Lock(const path& name, const FileOwn
     OpenedFd opened = LS_TRY(OpenFd(name, O_RDWR | O_CREAT, owner));
     if (Retry([&] { return ::flock(opened.fd.get(), LOCK_EX | LOCK_NB); }) != 0) {
       if (errno != EWOULDBLOCK) return ErrnoError(errno, "lock", name);
+      // Somebody only looks (IsLocked), and is gone in a moment.
+      if (i < kLookerTries && ::flock(opened.fd.get(), LOCK_SH | LOCK_NB) == 0) {
+        ::flock(opened.fd.get(), LOCK_UN);
+        clock().Wait({}, kLookerPause);
+        continue;
+      }
       return Error(ErrorCode::kAlreadyExists,
                    fmt::format("lock {}: held by another process", name.native()));
     }
@@ -342,6 +352,16 @@ Result<std::unique_ptr<FileLock>> PosixEnv::Lock(const path& name, const FileOwn
   }
   return Error(ErrorCode::kIo,
                fmt::format("lock {}: somebody keeps removing the file", name.native()));
+}
+
+// By a shared lock for a moment: it can be had exactly if nobody has the exclusive one.
+Result<bool> PosixEnv::IsLocked(const path& name) {
+  auto opened = OpenFd(name, O_RDONLY, {});
+  if (!opened.ok() && opened.error().Is(ErrorCode::kNotFound)) return false;
+  const OpenedFd file = LS_TRY(std::move(opened));
+  if (Retry([&] { return ::flock(file.fd.get(), LOCK_SH | LOCK_NB); }) == 0) return false;
+  if (errno == EWOULDBLOCK) return true;
+  return ErrnoError(errno, "look at the lock", name);
 }
 
 std::string PosixEnv::BootId() {

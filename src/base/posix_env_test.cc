@@ -4,6 +4,8 @@
 #include <array>
 #include <set>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -278,6 +280,26 @@ TEST(PosixEnv, SyncDirectory) {
   const TestDir dir;
   EXPECT_EQ(CodeOf(Env::Real().SyncDirectory(dir.path())), "ok");
   EXPECT_EQ(CodeOf(Env::Real().SyncDirectory(dir / "none")), "not found");
+}
+
+TEST(PosixEnv, WhoLooksAtALockKeepsNobodyOut) {
+  const TestDir dir;
+  EXPECT_FALSE(Env::Real().IsLocked(dir / "lock").value());
+  EXPECT_EQ(CodeOf(Env::Real().Stat(dir / "lock")), "not found");
+  {
+    std::vector<std::jthread> lookers;
+    for (int i = 0; i < 2; ++i) {
+      lookers.emplace_back([&dir](const std::stop_token& stop) {
+        while (!stop.stop_requested()) (void)Env::Real().IsLocked(dir / "lock").ok();
+      });
+    }
+    for (int i = 0; i < 3000; ++i) {
+      const auto held = Env::Real().Lock(dir / "lock", {});
+      ASSERT_EQ(CodeOf(held), "ok");
+      ASSERT_TRUE(Env::Real().IsLocked(dir / "lock").value());
+    }
+  }
+  EXPECT_FALSE(Env::Real().IsLocked(dir / "lock").value());
 }
 
 TEST(PosixEnv, LockIsExclusiveUntilReleased) {

@@ -9,6 +9,7 @@
 #include "backend/file/file_client.h"
 #include "base/try.h"
 #include "config/paths.h"
+#include "storage/counted_client.h"
 #include "storage/limited_client.h"
 #include "storage/url.h"
 
@@ -95,15 +96,16 @@ Result<std::string> RootOf(Env& env, const config::ReplicaConfig& replica) {
 Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
                                                          const config::ReplicaConfig& replica,
                                                          const FileOwner& owner,
-                                                         const std::shared_ptr<Limiter>& limiter) {
+                                                         const SharedByReplicas& shared) {
   if (replica.type != "file") {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("replica type {} is not available in this build", replica.type));
   }
   const std::string root = LS_TRY(RootOf(env, replica));
   auto client = MakeFileClient(env, {.root = root, .owner = owner});
-  if (limiter == nullptr) return client;
-  return MakeLimitedClient(std::move(client), limiter);
+  if (shared.counts) client = MakeCountedClient(std::move(client), shared.counts);
+  if (shared.limiter) client = MakeLimitedClient(std::move(client), shared.limiter);
+  return client;
 }
 
 std::shared_ptr<Limiter> MakeLimiter(const config::LimitsConfig& limits) {

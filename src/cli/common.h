@@ -12,6 +12,7 @@
 #include "db/keeper.h"
 #include "litestream/replica_client.h"
 #include "storage/limiter.h"
+#include "storage/operation_counts.h"
 
 namespace litestream::cli {
 
@@ -45,14 +46,21 @@ Result<std::string> SourceArgument(const FlagSet& flags, std::string_view hint);
 // file's.
 Logger MakeLogger(const config::LoggingConfig& logging, std::string_view level, bool force_stderr);
 
-// The client of a replica, under `limiter` unless that is null. kUnsupported names a type that this
-// build does not have.
-Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(
-    Env& env, const config::ReplicaConfig& replica, const FileOwner& owner,
-    const std::shared_ptr<Limiter>& limiter = nullptr);
+// What all replicas of a process share. Shared, because sources that clients opened may be the last
+// to need it.
+struct SharedByReplicas {
+  std::shared_ptr<Limiter> limiter;         // Null: no limit.
+  std::shared_ptr<OperationCounts> counts;  // Null: nobody asks.
+};
 
-// What the configuration limits; null: nothing. Shared, because sources that clients opened may be
-// the last to need it.
+// The client of a replica. kUnsupported names a type that this
+// build does not have.
+Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
+                                                         const config::ReplicaConfig& replica,
+                                                         const FileOwner& owner,
+                                                         const SharedByReplicas& shared = {});
+
+// What the configuration limits; null: nothing.
 std::shared_ptr<Limiter> MakeLimiter(const config::LimitsConfig& limits);
 
 // Whether the replica's place holds a backup of Litestream v0.3, which this build cannot read.

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/try.h"
-#include "cli/common.h"
 
 namespace litestream::cli {
 namespace {
@@ -21,7 +20,7 @@ FileOwner OwnerOf(Env& env, const std::string& path) {
 
 Result<DatabaseOptions> MakeDatabaseOptions(Env& env, const config::Config& config,
                                             const config::DatabaseConfig& database,
-                                            const std::shared_ptr<Limiter>& limiter) {
+                                            const SharedByReplicas& shared) {
   DatabaseOptions options;
   options.path = database.path;
   options.meta_path = config::MetaPath(database);
@@ -38,8 +37,8 @@ Result<DatabaseOptions> MakeDatabaseOptions(Env& env, const config::Config& conf
   const FileOwner owner = OwnerOf(env, database.path);
   for (const auto& replica : database.replicas) {
     ReplicaOptions out;
-    out.client = LS_TRY(MakeReplicaClient(env, replica, owner, limiter));
-    out.limiter = limiter;
+    out.client = LS_TRY(MakeReplicaClient(env, replica, owner, shared));
+    out.limiter = shared.limiter;
     out.name = replica.name;
     out.place = config::PlaceOf(replica);
     out.sync_interval = *replica.sync_interval;
@@ -50,11 +49,11 @@ Result<DatabaseOptions> MakeDatabaseOptions(Env& env, const config::Config& conf
 }
 
 WatchedDirectories::WatchedDirectories(Env& env, Scheduler& scheduler, const config::Config& config,
-                                       std::shared_ptr<Limiter> limiter, Store& store, Logger log)
+                                       SharedByReplicas shared, Store& store, Logger log)
     : env_(env),
       scheduler_(scheduler),
       config_(config),
-      limiter_(std::move(limiter)),
+      shared_(std::move(shared)),
       store_(store),
       log_(std::move(log)) {}
 
@@ -94,7 +93,7 @@ Result<void> WatchedDirectories::Add(const config::DatabaseConfig& entry, const 
   LS_TRY(config::CheckFirstToCover(config_, entry, path));
   const config::DatabaseConfig database = config::DatabaseBelow(entry, path);
   LS_TRY(config::CheckForReplication(env_, {database}));
-  const DatabaseOptions options = LS_TRY(MakeDatabaseOptions(env_, config_, database, limiter_));
+  const DatabaseOptions options = LS_TRY(MakeDatabaseOptions(env_, config_, database, shared_));
   return store_.Add(options);
 }
 

@@ -7,26 +7,25 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/scheduler.h"
+#include "cli/common.h"
 #include "config/config.h"
 #include "db/directory_monitor.h"
 #include "db/store.h"
 #include "litestream/result.h"
-#include "storage/limiter.h"
 
 namespace litestream::cli {
 
-// What the configuration says of a database that is no directory entry. The limiter is of all
-// databases; null: no limit.
+// What the configuration says of a database that is no directory entry.
 Result<DatabaseOptions> MakeDatabaseOptions(Env& env, const config::Config& config,
                                             const config::DatabaseConfig& database,
-                                            const std::shared_ptr<Limiter>& limiter);
+                                            const SharedByReplicas& shared);
 
 // Follows the directory entries with `watch`: what they find goes into the store, what is gone out
 // of it. Borrows everything; goes before the store closes.
 class WatchedDirectories {
  public:
   WatchedDirectories(Env& env, Scheduler& scheduler, const config::Config& config,
-                     std::shared_ptr<Limiter> limiter, Store& store, Logger log);
+                     SharedByReplicas shared, Store& store, Logger log);
   // `databases` are in the store already. The first error is returned, and nothing runs then.
   Result<void> Start(const std::vector<config::DatabaseConfig>& databases);
   void Stop() { monitors_.clear(); }
@@ -39,7 +38,7 @@ class WatchedDirectories {
   Env& env_;
   Scheduler& scheduler_;
   const config::Config& config_;
-  const std::shared_ptr<Limiter> limiter_;  // Shared by all databases.
+  const SharedByReplicas shared_;
   Store& store_;
   Logger log_;
   std::vector<std::unique_ptr<DirectoryMonitor>> monitors_;  // Last: they use the rest.

@@ -6,7 +6,6 @@
 
 #include <fmt/core.h>
 
-#include "cli/table.h"
 #include "format/names.h"
 
 namespace litestream::cli {
@@ -26,17 +25,6 @@ std::string_view ProofText(PointProof proof) {
 
 std::string LevelText(Level level) {
   return fmt::format("{}", level.value);
-}
-
-std::string Indented(const Table& table, const std::string& indent) {
-  std::string out;
-  const std::string text = table.Format();
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = text.find('\n', begin) + 1;
-    out += indent + text.substr(begin, end - begin);
-    begin = end;
-  }
-  return out;
 }
 
 std::string HoleText(const RestoreHole& hole) {
@@ -66,6 +54,17 @@ std::optional<PointProof> At(const std::vector<PointProof>& proofs, std::size_t 
 }
 
 }  // namespace
+
+std::string Indented(const Table& table, const std::string& indent) {
+  std::string out;
+  const std::string text = table.Format();
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = text.find('\n', begin) + 1;
+    out += indent + text.substr(begin, end - begin);
+    begin = end;
+  }
+  return out;
+}
 
 std::string FormatStretches(const RestorePoints& found, const std::vector<PointProof>& proofs,
                             const std::string& indent) {
@@ -112,9 +111,9 @@ std::string FormatPoints(const RestorePoints& found, const std::vector<PointProo
   return Indented(table, indent);
 }
 
-void AddStretches(JsonWriter& out, const RestorePoints& found,
+void AddStretches(JsonWriter& out, const RestorePoints& found, std::size_t point_count,
                   const std::vector<PointProof>& proofs) {
-  out.Field("points", found.points.size()).Key("stretches").BeginArray();
+  out.Field("points", point_count).Key("stretches").BeginArray();
   for (std::size_t i = 0; i < found.stretches.size(); ++i) {
     const RestoreStretch& stretch = found.stretches[i];
     out.BeginObject()

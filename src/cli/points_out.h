@@ -1,12 +1,16 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "cli/json_out.h"
+#include "cli/table.h"
 #include "replica/restore_points.h"
 
 namespace litestream::cli {
+
+std::string Indented(const Table& table, const std::string& indent);
 
 // For people; nothing if there are no points. Each line begins with `indent`.
 
@@ -21,7 +25,7 @@ std::string FormatPoints(const RestorePoints& found, const std::vector<PointProo
 std::string FormatHoles(const RestorePoints& found, const std::string& indent);
 
 // The same as JSON. The fields "points" (their number), "stretches" and "holes" of an object.
-void AddStretches(JsonWriter& out, const RestorePoints& found,
+void AddStretches(JsonWriter& out, const RestorePoints& found, std::size_t point_count,
                   const std::vector<PointProof>& proofs);
 // The field "list".
 void AddPoints(JsonWriter& out, const RestorePoints& found, const std::vector<PointProof>& proofs);

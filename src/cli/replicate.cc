@@ -19,6 +19,8 @@
 #include "cli/usage.h"
 #include "cli/version.h"
 #include "db/store.h"
+#include "server/http_listener.h"
+#include "server/metrics.h"
 
 namespace litestream::cli {
 namespace {
@@ -42,6 +44,9 @@ constexpr std::string_view kUsage =
     "\t-force-snapshot\n"
     "\t    With -once, writes a snapshot of every database to its replicas after the\n"
     "\t    sync. One that is there already is replaced.\n\n"
+    "\t-enforce-retention\n"
+    "\t    With -once, removes from the replicas what the configured retention does not\n"
+    "\t    keep, after the sync. litestream retention -dry-run shows what that is.\n\n"
     "\t-log-level LEVEL\n"
     "\t    Sets the log level. Overrides the config file setting.\n"
     "\t    Valid values: trace, debug, info, warn, error\n\n"  //
@@ -73,6 +78,7 @@ struct Options {
   std::string log_level;
   bool once = false;
   bool force_snapshot = false;
+  bool enforce_retention = false;
   bool restore = false;
 };
 
@@ -123,6 +129,9 @@ Result<Job> Prepare(Env& env, const Options& options, const FlagSet& flags, bool
   if (options.once && job.HasChild()) return Invalid("cannot specify -once flag with -exec");
   if (options.force_snapshot && !options.once) {
     return Invalid("cannot specify -force-snapshot flag without -once");
+  }
+  if (options.enforce_retention && !options.once) {
+    return Invalid("cannot specify -enforce-retention flag without -once");
   }
   if (!options.log_level.empty()) job.config.logging.level = options.log_level;
   for (auto& database : job.config.databases) {
@@ -181,6 +190,26 @@ void LogDatabases(Env& env, const Job& job, const Logger& log) {
   }
 }
 
+// Null: the metrics are off.
+Result<std::unique_ptr<HttpListener>> ListenForMetrics(const config::Config& config) {
+  if (config.addr.empty()) return std::unique_ptr<HttpListener>();
+  return LS_TRY(HttpListener::Bind(config.addr), "cannot start metrics server");
+}
+
+// Until what it returns goes, which must be before the store does.
+std::unique_ptr<HttpListener> ServeMetrics(std::unique_ptr<HttpListener> listener, Env& env,
+                                           const Store& store, const SharedByReplicas& shared,
+                                           const Logger& log) {
+  if (!listener) return nullptr;
+  const MetricsSources sources{
+      .env = env, .databases = [&store] { return store.Status(); }, .operations = shared.counts};
+  listener->Start([sources](std::string_view path) {
+    return path == kMetricsPath ? MetricsPage(sources) : HttpPage();
+  });
+  log.Info("serving metrics on", {{"url", listener->url() + std::string(kMetricsPath)}});
+  return listener;
+}
+
 // Runs until a signal, the end of the child, or (-once) the end of the work. The exit code.
 Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
                      Supervisor& supervisor, Store& store, WatchedDirectories& directories) {
@@ -193,8 +222,10 @@ Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
       };
     };
     once = store.SyncOnce(ctx, {.force_snapshot = options.force_snapshot,
+                                .enforce_retention = options.enforce_retention,
                                 .before_sync = say("syncing database"),
-                                .before_snapshot = say("taking snapshot")});
+                                .before_snapshot = say("taking snapshot"),
+                                .before_retention = say("enforcing retention")});
     if (once.ok()) log.Info("one-shot replication complete");
   } else {
     store.Start();
@@ -237,6 +268,7 @@ Result<int> RunReplicate(const Invocation& call) {
     flags.String("exec", &options.exec);
     flags.Bool("once", &options.once);
     flags.Bool("force-snapshot", &options.force_snapshot);
+    flags.Bool("enforce-retention", &options.enforce_retention);
   }
   if (LS_TRY(flags.Parse(call.arguments)) == ParseOutcome::kHelp) return 0;
   Job job = LS_TRY(Prepare(call.env, options, flags, run));
@@ -249,6 +281,8 @@ Result<int> RunReplicate(const Invocation& call) {
 
   log.Info("litestream", {{"version", Version()}, {"level", job.config.logging.level}});
   for (const std::string& warning : job.config.warnings) log.Warn(warning);
+  // Before any work is done.
+  std::unique_ptr<HttpListener> listener = LS_TRY(ListenForMetrics(job.config));
   auto restored = RestoreMissing(Context(supervisor.stop()), call.env, job, log);
   if (!restored.ok()) {
     if (supervisor.signal() == 0) return std::move(restored).error();
@@ -259,6 +293,8 @@ Result<int> RunReplicate(const Invocation& call) {
   job.databases = LS_TRY(config::ExpandDirectories(call.env, job.config, log));
   LS_TRY(config::CheckForReplication(call.env, job.databases), "cannot open store");
 
+  const SharedByReplicas shared{.limiter = MakeLimiter(job.config.limits),
+                                .counts = listener ? std::make_shared<OperationCounts>() : nullptr};
   const auto scheduler = MakePoolScheduler({});
   Store store(call.env, *scheduler,
               // A single sync has had its try; a replica that is away fails it at once.
@@ -269,14 +305,14 @@ Result<int> RunReplicate(const Invocation& call) {
                                          ? -1
                                          : static_cast<int>(job.config.max_open_databases)},
               log.With({{"system", "store"}}));
-  const auto limiter = MakeLimiter(job.config.limits);
   for (const auto& database : job.databases) {
     const auto to_add =
-        LS_TRY(MakeDatabaseOptions(call.env, job.config, database, limiter), "cannot open store");
+        LS_TRY(MakeDatabaseOptions(call.env, job.config, database, shared), "cannot open store");
     LS_TRY(store.Add(to_add), "cannot open store");
   }
   LogDatabases(call.env, job, log);
-  WatchedDirectories directories(call.env, *scheduler, job.config, limiter, store, log);
+  WatchedDirectories directories(call.env, *scheduler, job.config, shared, store, log);
+  const auto metrics = ServeMetrics(std::move(listener), call.env, store, shared, log);
   return RunStore(options, job, log, supervisor, store, directories);
 }
 

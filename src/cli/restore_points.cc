@@ -92,7 +92,8 @@ Result<int> RunRestorePoints(const Invocation& call) {
         .Field("replica", replica.name)
         .Field("type", replica.type)
         .Field("location", client->Describe());
-    AddStretches(out, found, options.list ? std::vector<PointProof>() : proofs);
+    AddStretches(out, found, found.points.size(),
+                 options.list ? std::vector<PointProof>() : proofs);
     if (options.list) {
       text += FormatPoints(found, proofs, "  ") + FormatHoles(found, "  ");
       AddPoints(out, found, proofs);

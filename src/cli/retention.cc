@@ -31,7 +31,8 @@ constexpr std::string_view kUsage =
     "Arguments:\n\n"  //
     LITESTREAM_USAGE_CONFIG LITESTREAM_USAGE_NO_EXPAND LITESTREAM_USAGE_REPLICA
     "\t-dry-run\n"
-    "\t    Remove nothing. Required: this build cannot remove yet.\n\n"
+    "\t    Remove nothing. Required: what removes is\n"
+    "\t    litestream replicate -once -enforce-retention.\n\n"
     "\t-snapshot-retention DURATION\n"
     "\t    Instead of snapshot.retention of the configuration (24h).\n\n"
     "\t-l0-retention DURATION\n"
@@ -162,7 +163,7 @@ void AddJson(JsonWriter& out, const Outlook& outlook) {
   AddVerdicts(out, "remove", plan.remove);
   AddVerdicts(out, "keep", plan.keep);
   out.Key("restorable").BeginObject();
-  AddStretches(out, outlook.after, {});
+  AddStretches(out, outlook.after, outlook.after.points.size(), {});
   out.EndObject();
 }
 
@@ -182,9 +183,10 @@ Result<int> RunRetention(const Invocation& call) {
   const std::string argument =
       LS_TRY(SourceArgument(flags, "litestream retention -dry-run /path/to/db"));
   if (!options.dry_run) {
-    return Error(ErrorCode::kUnsupported,
-                 "this build cannot remove files from a replica yet; to see which would go, use "
-                 "-dry-run in front of the path or URL");
+    return Error(
+        ErrorCode::kUnsupported,
+        "this command removes nothing; to see which files would go, use -dry-run; litestream "
+        "replicate -once -enforce-retention removes them");
   }
   const Source source = LS_TRY(FindSource(call.env, options.config, argument, options.replica));
   const RetentionPolicy policy = PolicyOf(source.config, options);

@@ -34,7 +34,6 @@ Result<void> CheckAvailable(const Config& config) {
                  fmt::format("compaction level cannot exceed {}", kMaxMergeLevel.value));
   }
   const Feature features[] = {
-      {"addr", !config.addr.empty(), ""},
       {"mcp-addr", !config.mcp_addr.empty(), ""},
       {"socket.enabled", config.socket.enabled, ""},
       {"heartbeat-url", !config.heartbeat_url.empty(), ""},

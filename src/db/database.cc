@@ -72,8 +72,11 @@ void Database::StopTask() {
 void Database::StopReplicas() {
   for (auto& keeper : keepers_) keeper->Stop();
   for (auto& uploader : uploaders_) uploader->Stop();
-  uploaders_.clear();
-  keepers_.clear();
+  decltype(keepers_) keepers;
+  decltype(uploaders_) uploaders;
+  MutexLock lock(mu_);
+  keepers.swap(keepers_);
+  uploaders.swap(uploaders_);
 }
 
 void Database::Wake() {
@@ -94,11 +97,9 @@ void Database::Start() {
 }
 
 DatabaseStatus Database::Status() const {
-  DatabaseStatus status;
-  {
-    MutexLock lock(mu_);
-    status = status_;
-  }
+  MutexLock lock(mu_);
+  DatabaseStatus status = status_;
+  status.database_bytes = database_bytes_;
   for (std::size_t i = 0; i < uploaders_.size(); ++i) {
     status.replicas.push_back(uploaders_[i]->Status());
     status.replicas.back().upkeep = keepers_[i]->Status();
@@ -120,6 +121,7 @@ NextRun Database::Step(const Context& ctx) {
 }
 
 NextRun Database::StepWithPermit(const Context& ctx) {
+  step_began_ = Now();
   if (!attachment_) {
     if (may_be_parked_) {
       auto found = FindParked(ctx);
@@ -144,6 +146,7 @@ NextRun Database::StepWithPermit(const Context& ctx) {
       ArmWatches();
       return NextRun::At(Now() + (directory_watch_ ? kSlowTick : kWaitForFile));
     }
+    NoteSync();
     NoteSuccess();
   }
   auto next = StepAttached(ctx);
@@ -169,6 +172,7 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     if (const auto later = Postponed(view, now)) return NextRun::At(*later);
     last_capture_ = now;
     LS_TRY(CaptureNew(ctx));
+    NoteSync();
     StayOpen(options_.stay_open);
     pace_.Settle();
   } else if (event && LS_TRY(CommitUnderWay(view))) {
@@ -363,8 +367,10 @@ Result<void> Database::CaptureFull(const Context& ctx) {
 Result<void> Database::CheckpointIfDue(const Context& ctx) {
   if (!capture_->IsCaptured(attachment_->held())) return {};
   if (!checkpointer_.Due(attachment_->held(), Now())) return {};
+  const MonoTime began = Now();
   auto outcome = checkpointer_.Run(ctx, *attachment_, *capture_,
                                    [this](const Batch& batch) { OnBatch(batch); });
+  NoteCheckpoint(outcome, Now() - began);
   if (!outcome.ok()) {
     if (!attachment_->Holding() || outcome.error().Is(ErrorCode::kCorruption)) {
       log_.Error("checkpoint lost the read transaction, opening the database again",
@@ -374,11 +380,20 @@ Result<void> Database::CheckpointIfDue(const Context& ctx) {
     }
     return std::move(outcome).error().Wrap("checkpoint");
   }
-  if (outcome.value().lock_busy) return {};
+  return {};
+}
+
+void Database::NoteCheckpoint(const Result<CheckpointOutcome>& outcome,
+                              std::chrono::nanoseconds time) {
+  if (outcome.ok() && outcome.value().lock_busy) return;
+  const auto mode = outcome.ok() ? outcome.value().mode : CheckpointMode::kPassive;
   MutexLock lock(mu_);
+  DatabaseStatus::Checkpoints& made = status_.checkpoints_by_mode[static_cast<std::size_t>(mode)];
+  ++(outcome.ok() ? made.count : made.errors);
+  made.time += time;
+  if (!outcome.ok()) return;
   ++status_.checkpoints;
   status_.checkpoint_blocked = checkpointer_.blocked_since().has_value();
-  return {};
 }
 
 Result<void> Database::ScrubIfDue(const Context& ctx) {
@@ -493,6 +508,7 @@ NextRun Database::NoteFailure(const Error& error) {
     status_.disk_full = disk_full;
     ++status_.errors;
   }
+  NoteSync();
   if (attachment_ && attachment_->leaping()) (void)attachment_->Abandon().ok();
   if (disk_full && failures_ >= kSweepAfterDiskFull && local_) (void)local_->Open().ok();
   const MonoTime now = Now();
@@ -512,6 +528,15 @@ NextRun Database::NoteFailure(const Error& error) {
         {{"error", error.message()}, {"consecutive_errors", failures_}, {"backoff", backoff_}});
   }
   return NextRun::At(now + backoff_);
+}
+
+// The step has tried to capture.
+void Database::NoteSync() {
+  const MonoTime now = Now();
+  const auto time = now - std::exchange(step_began_, now);
+  MutexLock lock(mu_);
+  ++status_.syncs;
+  status_.sync_time += time;
 }
 
 void Database::NoteSuccess() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -78,7 +79,16 @@ struct DatabaseStatus {
   std::uint64_t captured_wal_bytes = 0;
   std::uint64_t captures = 0;
   std::uint64_t errors = 0;
+  std::uint64_t syncs = 0;  // Captures, attachments, and what failed.
+  std::chrono::nanoseconds sync_time{0};
+  std::uint64_t database_bytes = 0;  // As captured.
   std::uint64_t checkpoints = 0;
+  struct Checkpoints {
+    std::uint32_t count = 0;
+    std::uint32_t errors = 0;
+    std::chrono::nanoseconds time{0};
+  };
+  std::array<Checkpoints, 3> checkpoints_by_mode;  // By CheckpointMode.
   bool checkpoint_blocked = false;
   bool disk_full = false;
   std::string error;  // Of the last step, if it failed.
@@ -121,6 +131,8 @@ class Database : private ReplicaHost {
   // After SyncOnce: writes a snapshot of what was synced to every replica, from the files that
   // there are; from the database if they will not do.
   Result<void> SnapshotOnce(const Context& ctx);
+  // After SyncOnce: removes from every replica what retention does not keep.
+  Result<void> RetainOnce(const Context& ctx);
 
   // The end has two steps, for CloseDatabases (db/close.h).
   // Before them, if the database was removed from those that are replicated: what is at its path by
@@ -197,6 +209,8 @@ class Database : private ReplicaHost {
   void ArmWatches();
   NextRun NoteFailure(const Error& error);
   void NoteSuccess();
+  void NoteSync();
+  void NoteCheckpoint(const Result<CheckpointOutcome>& outcome, std::chrono::nanoseconds time);
   void SetState(DatabaseState state);
   MonoTime Now() const { return scheduler_.clock().Monotonic(); }
 
@@ -236,6 +250,7 @@ class Database : private ReplicaHost {
   Txid rebased_above_;  // Since it was attached, the local files begin above this.
   std::uint64_t attach_count_ = 0;
   Txid offered_;  // Up to here the uploaders may have the local files.
+  MonoTime step_began_;
   MonoTime last_capture_;
   MonoTime next_prune_;
   MonoTime next_save_;
@@ -268,7 +283,8 @@ class Database : private ReplicaHost {
   // Before what wakes it, so that it outlives them: a stopped task may be woken.
   std::unique_ptr<Task> task_;
   std::optional<OpenDatabases::Member> member_;
-  // Of each replica.
+  // Of each replica. Until the end they stay as they are; then they go under mu_, because of
+  // Status.
   std::vector<std::unique_ptr<Holdings>> holdings_;
   std::vector<std::unique_ptr<Uploader>> uploaders_;
   std::vector<std::unique_ptr<Keeper>> keepers_;

@@ -48,6 +48,13 @@ Result<void> Database::SnapshotOnce(const Context& ctx) {
   return {};
 }
 
+Result<void> Database::RetainOnce(const Context& ctx) {
+  for (std::size_t i = 0; i < keepers_.size(); ++i) {
+    LS_TRY(keepers_[i]->RetainOnce(ctx), "replica {}", uploaders_[i]->Status().name);
+  }
+  return {};
+}
+
 // Uploads what is there. A replica may ask for more (a full file above what it holds), so a few
 // rounds.
 Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int attempt) {

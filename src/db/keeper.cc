@@ -362,6 +362,10 @@ void Keeper::OnWritten(const FileInfo& file, const Moment& now) {
 
 // An error: it is tried again first, the way there may be to blame.
 Result<void> Keeper::OnBadSource(const BadSource& bad, const Turns& level) {
+  {
+    MutexLock lock(mu_);
+    ++status_.bad_sources;
+  }
   if (bad.local && bad.file) {
     // The replica's may be right.
     log_.Warn("a local file is damaged, reading the replica's",

@@ -64,6 +64,9 @@ class Keeper {
   // The holdings have changed.
   void OnChange();
   UpkeepStatus Status() const;
+  // Without Start, after the uploader's Drain: removes what retention does not keep now, and looks
+  // whether it is really gone. What may not be removed is logged, and no error.
+  Result<void> RetainOnce(const Context& ctx);
 
  private:
   // A level to be merged, or the snapshots.
@@ -97,6 +100,7 @@ class Keeper {
   std::optional<MergeInput> Local(Txid txid);
 
   Result<void> Retain(const Context& ctx, WallTime now);
+  void NoteLevel0(const RetentionPlan& plan);
   Result<void> Remove(const Context& ctx, std::span<const FileId> ids);
   Result<void> CheckRemoved(const Context& ctx);
   ReplicaListing Removable() const;

@@ -60,6 +60,7 @@ Result<void> Keeper::Retain(const Context& ctx, WallTime now) {
   LS_TRY(CheckRemoved(ctx));
   if (!deletes_work_) return {};
   const RetentionPlan plan = LS_TRY(PlanRetention(Removable(), options_.retention, now));
+  NoteLevel0(plan);
   std::vector<FileId> ids;
   for (const RetentionVerdict& verdict : plan.remove) {
     if (!undeletable_.contains(verdict.file.id)) ids.push_back(verdict.file.id);
@@ -79,6 +80,39 @@ Result<void> Keeper::Retain(const Context& ctx, WallTime now) {
     }
   }
   return {};
+}
+
+void Keeper::NoteLevel0(const RetentionPlan& plan) {
+  UpkeepStatus::Level0 level0{.known = true};
+  for (const RetentionVerdict& verdict : plan.remove) {
+    if (verdict.file.id.level == kLevel0) ++level0.removed;
+  }
+  for (const RetentionVerdict& verdict : plan.keep) {
+    if (verdict.file.id.level != kLevel0) continue;
+    ++(verdict.reason == RetentionReason::kNotMerged ? level0.not_merged : level0.kept);
+  }
+  MutexLock lock(mu_);
+  status_.level0 = level0;
+}
+
+Result<void> Keeper::RetainOnce(const Context& ctx) {
+  if (!options_.retention.enabled) {
+    log_.Warn("retention is disabled, nothing is removed",
+              {{"hint", "set retention.enabled: true, or leave it to a lifecycle rule"}});
+    return {};
+  }
+  auto holdings = LS_TRY(holdings_.Look(ctx));
+  if (!holdings) {
+    return Error(ErrorCode::kUnavailable,
+                 "what the replica holds has changed meanwhile, try again");
+  }
+  work_ = std::move(*holdings);
+  auto retained = Retain(ctx, env_.clock().Now());
+  work_ = Catalogue();
+  LS_TRY(std::move(retained));
+  LS_TRY(CheckRemoved(ctx));
+  if (deletes_work_) return {};
+  return Error(ErrorCode::kIo, "the replica says that it removes files, and keeps them");
 }
 
 // In this order. Those that may not be removed (a bucket that locks its objects) are found one by

@@ -385,6 +385,60 @@ TEST_F(KeeperTest, DeniedDeletesAreSaidOnce) {
   }
 }
 
+// -once -enforce-retention, of what has piled up.
+TEST_F(KeeperTest, RetentionOnDemand) {
+  SqliteApp app(Path());
+  Create(app);
+  upkeep_.snapshot_interval = minutes(20);
+  upkeep_.retention.snapshot_retention = hours(1);
+  upkeep_.retention.enabled = false;
+  Restart();
+  Busy(app, hours(5), seconds(60));
+  upkeep_.retention.enabled = true;
+  Restart();
+  ASSERT_TRUE(engine().SyncOnce(ctx_).ok());
+  const auto listing = ListReplica(ctx_, *MakeMemoryClient(store_), true);
+  ASSERT_TRUE(listing.ok());
+  const auto plan = PlanRetention(listing.value(), upkeep_.retention, env_->clock().Now());
+  ASSERT_TRUE(plan.ok());
+  EXPECT_GE(plan.value().remove.size(), 200U);
+  // What a store keeps in spite of its answer is an error.
+  store_.SetFaults([](StorageCall call, const FileId&) {
+    return call == StorageCall::kDelete ? StorageFault::kIgnored : StorageFault::kNone;
+  });
+  EXPECT_FALSE(engine().RetainOnce(ctx_).ok());
+  store_.SetFaults({});
+  Restart();
+  ASSERT_TRUE(engine().SyncOnce(ctx_).ok());
+  const auto retained = engine().RetainOnce(ctx_);
+  EXPECT_TRUE(retained.ok()) << retained.error().message();
+  std::vector<FileId> kept;
+  std::vector<FileId> there;
+  for (const RetentionVerdict& verdict : plan.value().keep) kept.push_back(verdict.file.id);
+  for (int level = 0; level < kLevelCount; ++level) {
+    for (const FileInfo& file : Files(level)) there.push_back(file.id);
+  }
+  EXPECT_EQ(there, kept);
+  ExpectAllRestore();
+  // There is nothing left to do.
+  const auto deletes = store_.calls(StorageCall::kDelete);
+  EXPECT_TRUE(engine().RetainOnce(ctx_).ok());
+  EXPECT_EQ(store_.calls(StorageCall::kDelete), deletes);
+  // And it goes on from there.
+  Busy(app, hours(2), seconds(60));
+  ExpectAllRestore();
+}
+
+TEST_F(KeeperTest, RetentionOnDemandThatIsDisabledSaysSo) {
+  SqliteApp app(Path());
+  Create(app);
+  upkeep_.retention.enabled = false;
+  Restart();
+  ASSERT_TRUE(engine().SyncOnce(ctx_).ok());
+  EXPECT_TRUE(engine().RetainOnce(ctx_).ok());
+  EXPECT_EQ(recorded_.Count("retention is disabled"), 1);
+}
+
 // A store that acknowledges deletes and keeps the files.
 TEST_F(KeeperTest, DeletesThatDoNothingEnd) {
   SqliteApp app(Path());

@@ -250,9 +250,14 @@ Result<void> Store::SyncOnce(const Context& ctx, const OnceOptions& options) {
   for (const auto& database : Databases()) {
     options.before_sync(*database);
     LS_TRY(database->SyncOnce(ctx), "sync database {}", database->path().string());
-    if (!options.force_snapshot) continue;
-    options.before_snapshot(*database);
-    LS_TRY(database->SnapshotOnce(ctx), "snapshot {}", database->path().string());
+    if (options.force_snapshot) {
+      options.before_snapshot(*database);
+      LS_TRY(database->SnapshotOnce(ctx), "snapshot {}", database->path().string());
+    }
+    if (options.enforce_retention) {
+      options.before_retention(*database);
+      LS_TRY(database->RetainOnce(ctx), "enforce retention for {}", database->path().string());
+    }
   }
   return {};
 }

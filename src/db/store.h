@@ -31,8 +31,10 @@ struct StoreOptions {
 // What `-once` does beside capturing and uploading. Told before each step, for the log.
 struct OnceOptions {
   bool force_snapshot = false;
+  bool enforce_retention = false;
   std::function<void(const Database&)> before_sync;
   std::function<void(const Database&)> before_snapshot;
+  std::function<void(const Database&)> before_retention;
 };
 
 // The set of databases that one process replicates. Safe for concurrent calls.
@@ -63,8 +65,8 @@ class Store {
   Result<void> Remove(const std::filesystem::path& path);
   // Begins to replicate all.
   void Start();
-  // One capture and one upload of each database (and a snapshot), in order; without Start. The
-  // first error stops it.
+  // One capture and one upload of each database (and a snapshot, and retention), in order; without
+  // Start. The first error stops it.
   Result<void> SyncOnce(const Context& ctx, const OnceOptions& options);
   // Captures the last commits and uploads them within the shutdown timeout (db/close.h), also those
   // of databases that were removed and are not closed yet. A stop of `hurry` (a second signal)

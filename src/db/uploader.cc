@@ -82,6 +82,10 @@ void Uploader::Offer(const LocalFiles& files) {
     MutexLock lock(mu_);
     other_chain = files.chain != wanted_.chain;
     wanted_ = files;
+    const bool behind = files.range && files.range->max > status_.txid;
+    if (behind && !status_.behind_since) {
+      status_.behind_since = scheduler_.clock().Monotonic();
+    }
   }
   // At once: what is known is known of the files of the other chain, and they may have the same
   // names.
@@ -285,6 +289,10 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   status_.state = ReplicaState::kInSync;
   status_.error.clear();
   status_.last_success = env_.clock().Now();
+  if (checksum_) status_.proven = *position_;
+  status_.behind_since.reset();
+  // It came while this pass ran.
+  if (wanted_.range && wanted_.range->max > *position_) status_.behind_since = now;
   return true;
 }
 
@@ -576,6 +584,7 @@ void Uploader::NoteStreamed(const FileInfo& info, const LtxHeader& header) {
   NoteProgress(info);
   page_size_ = header.page_size;
   checksum_ = header.Proof()->after;
+  NoteProven();
 }
 
 Result<void> Uploader::UploadLocal(const Context& ctx, const UploadGroup& group) {
@@ -592,13 +601,21 @@ Result<void> Uploader::UploadLocal(const Context& ctx, const UploadGroup& group)
   if (new_page_size) return UploadSnapshot(ctx, group.txids.min);
   LS_TRY(Store(ctx, {kLevel0, group.txids}, group.txids));
   if (group.proof) checksum_ = group.proof->after;
+  NoteProven();
   return {};
 }
 
 Result<void> Uploader::UploadSnapshot(const Context& ctx, Txid txid) {
   LS_TRY(Store(ctx, {kSnapshotLevel, {Txid{1}, txid}}, {txid, txid}));
   if (const auto proof = LocalProof(txid)) checksum_ = proof->after;
+  NoteProven();
   return {};
+}
+
+void Uploader::NoteProven() {
+  if (!checksum_) return;
+  MutexLock lock(mu_);
+  status_.proven = *position_;
 }
 
 // What an object is made of: one local file as it is, or the merge of some.

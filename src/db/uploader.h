@@ -50,6 +50,14 @@ struct UpkeepStatus {
   std::optional<WallTime> newest_snapshot;
   std::uint64_t written_files = 0;
   std::uint64_t removed_files = 0;
+  std::uint64_t bad_sources = 0;  // Merges that found a file damaged, or not fitting.
+  // Files of level 0 when retention last looked.
+  struct Level0 {
+    bool known = false;
+    std::uint32_t removed = 0;
+    std::uint32_t not_merged = 0;
+    std::uint32_t kept = 0;  // For another reason: most are too young.
+  } level0;
   std::string error;  // Of the last step, if it failed.
 };
 
@@ -58,8 +66,11 @@ struct ReplicaStatus {
   std::string type;
   std::string where;
   ReplicaState state = ReplicaState::kUnknown;
-  Txid txid;                             // End of the contiguous run on the replica.
+  Txid txid;  // End of the contiguous run on the replica.
+  // The newest transaction there whose proof is known to continue what is there before it.
+  Txid proven;
   std::optional<WallTime> last_success;  // When it was last level with the database.
+  std::optional<MonoTime> behind_since;  // What is not there was captured then, at the earliest.
   std::string error;                     // Of the last attempt, if it failed.
   std::uint64_t uploaded_files = 0;
   std::uint64_t uploaded_bytes = 0;
@@ -178,6 +189,7 @@ class Uploader {
   Result<void> CheckIsThere(const Context& ctx, const FileId& id, const LtxHeader& header);
   void NoteProgress(const FileInfo& info);
   void NoteUploaded(const FileInfo& info);
+  void NoteProven();
   std::string SomebodyElse(Txid txid) const;
   void Forget();
   void NoteFailure(const Error& error);

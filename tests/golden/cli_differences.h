@@ -46,8 +46,6 @@ inline constexpr CliDifference kCliDifferences[] = {
      "an empty argument is a missing one"},
     {"usage/restore-bad-duration", 1, kOwnHelp, "flag provided but not defined: -follow-interval",
      kNoFollow},
-    {"usage/replicate-enforce-retention", 1, kOwnHelp,
-     "flag provided but not defined: -enforce-retention", "retention is not in this build"},
     {"usage/replicate-unknown-scheme", 1, kEmpty, "Error: unknown replica type in config: \"nope\"",
      "checked before anything is started"},
     {"usage/v03-restore-replica", 1, kEmpty,
@@ -108,8 +106,6 @@ inline constexpr CliDifference kCliDifferences[] = {
     {"restore/follow-nothing", 1, kOwnHelp, "flag provided but not defined: -f", kNoFollow},
 
     // replicate
-    {"replicate/once-force-snapshot", 1, kOwnHelp,
-     "flag provided but not defined: -enforce-retention", "retention is not in this build"},
     {"replicate/once-missing-database", 1, kEqual,
      "Error: sync database $TMP/nope: ", "the path is named where the database is opened"},
     {"replicate/once-not-a-database", 1, kEqual,

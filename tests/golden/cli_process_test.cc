@@ -345,7 +345,8 @@ TEST_F(CliProcessTest, RefusedBeforeAnythingStarts) {
   } cases[] = {
       {"unknown key", "dbbs: []\n" + database,
        "c.yml:1: unknown key \"dbbs\"; did you mean \"dbs\""},
-      {"not in this build", "addr: ':9090'\n" + database, "c.yml:1: addr is not available"},
+      {"not in this build", "mcp-addr: ':9090'\n" + database, "c.yml:1: mcp-addr is not available"},
+      {"no such port", "addr: ':99999'\n" + database, "no such port, the last is 65535"},
       {"nothing to do", "dbs: []\n", "no databases specified in configuration"},
       {"one replica for two",
        database + "  - path: " + Path("db2") + "\n    replica: {path: " + Path("r") + "}\n",

@@ -151,6 +151,68 @@ TEST_F(CliRetentionTest, DryRunShowsWhatWouldGo) {
             Removed());
 }
 
+TEST_F(CliRetentionTest, EnforceRetention) {
+  WriteFile("c.yml", "dbs:\n  - path: " + Path("db") +
+                         "\n    replicas:\n      - {path: " + Path("r1") +
+                         ", name: first}\n      - {path: " + Path("r2") + ", name: second}\n");
+  const std::vector<std::string> once = {"replicate", "-once", "-force-snapshot"};
+  const std::vector<std::string> configured = {"-config", Path("c.yml")};
+  for (int i = 0; i < 4; ++i) {
+    app_.Exec("INSERT INTO t VALUES (1)");
+    std::vector<std::string> arguments = once;
+    arguments.insert(arguments.end(), configured.begin(), configured.end());
+    ASSERT_EQ(Run(arguments), 0);
+  }
+  // As if it had taken days.
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  for (const char* const replica : {"r1", "r2"}) {
+    for (int txid = 1; txid <= 4; ++txid) {
+      const auto at = (now - hours(20 * (5 - txid))).count();
+      const std::string max = "000000000000000" + std::to_string(txid) + ".ltx";
+      SetMtime(Path(std::string(replica) + "/ltx/9/0000000000000001-" + max), at);
+      SetMtime(
+          Path(std::string(replica) + "/ltx/0/000000000000000" + std::to_string(txid) + "-" + max),
+          at);
+    }
+  }
+  for (const auto& entry : fs::directory_iterator(Path(".db-litestream"))) {
+    if (entry.path().filename().string().starts_with("catalogue-")) fs::remove(entry.path());
+  }
+  const json reports =
+      RunJson({"retention", "-dry-run", "-json", "-config", Path("c.yml"), Path("db")});
+  ASSERT_EQ(reports.size(), 2U);
+  EXPECT_GE(reports[0].at("remove").size(), 3U) << reports[0].dump(2);
+  EXPECT_EQ(reports[0].at("base_txid"), "0000000000000003");
+  // Nothing of it happens by itself.
+  std::string output;
+  EXPECT_EQ(Run({"replicate", "-once", "-config", Path("c.yml")}, &output), 0);
+  EXPECT_TRUE(fs::exists(Path("r1/ltx/9/0000000000000001-0000000000000001.ltx")));
+  EXPECT_EQ(Run({"replicate", "-once", "-enforce-retention", "-config", Path("c.yml")}, &output),
+            0);
+  EXPECT_NE(output.find("msg=\"enforcing retention\" path=" + Path("db")), std::string::npos)
+      << output;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::string replica = i == 0 ? "r1" : "r2";
+    SCOPED_TRACE(replica);
+    for (const char* const kept : {"remove", "keep"}) {
+      for (const json& verdict : reports[i].at(kept)) {
+        const std::string file = replica + "/ltx/" +
+                                 std::to_string(verdict.at("level").get<int>()) + "/" +
+                                 verdict.at("name").get<std::string>();
+        EXPECT_EQ(fs::exists(Path(file)), std::string(kept) == "keep") << file;
+      }
+    }
+    EXPECT_EQ(Restored(replica), 4);
+    const json points = RunJson({"restore-points", "-json", Url(replica)})[0];
+    EXPECT_EQ(points.at("stretches"), reports[i].at("restorable").at("stretches"));
+  }
+  // The next run builds on what is left.
+  app_.Exec("INSERT INTO t VALUES (1)");
+  EXPECT_EQ(Run({"replicate", "-once", "-enforce-retention", "-config", Path("c.yml")}, &output),
+            0);
+  EXPECT_EQ(Restored("r1"), 5);
+}
+
 TEST_F(CliRetentionTest, SeveralReplicas) {
   Put("r1", 9, 1, 3, hours(1));
   Put("r2", 9, 1, 5, hours(1));
@@ -226,7 +288,9 @@ TEST_F(CliRetentionTest, Mistakes) {
       {{"snapshots", "list"}, "Try: litestream snapshots /path/to/db\n"},
       {{"generations", ""}, "Try: litestream generations /path/to/db\n"},
       {{"restore-points", Url("r"), Url("r")}, "Error: too many arguments\n"},
-      {{"retention", Url("r")}, "Error: this build cannot remove files from a replica yet"},
+      {{"retention", Url("r")},
+       "Error: this command removes nothing; to see which files would go, use -dry-run; litestream "
+       "replicate -once -enforce-retention removes them"},
       {{"retention", "-dry-run", "-snapshot-retention", "0s", Url("r")},
        "invalid value \"0s\" for flag -snapshot-retention: must be greater than 0"},
       {{"retention", "-dry-run", "-l0-retention", "-1s", Url("r")},
