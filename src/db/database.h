@@ -18,6 +18,7 @@
 #include "db/capture.h"
 #include "db/checkpointer.h"
 #include "db/commit_pace.h"
+#include "db/fence.h"
 #include "db/holdings.h"
 #include "db/keeper.h"
 #include "db/local_ltx.h"
@@ -135,6 +136,8 @@ class Database : private ReplicaHost {
   Result<bool> TryAttach(const Context& ctx);
   Result<void> MakeMeta(const FileOwner& owner);
   Result<void> LockMeta();
+  void KeepInstance();
+  Result<void> DropInstance();
   Result<bool> LockIsInPlace();
   Result<bool> KeepMeta();
   Result<void> PrepareMeta(const Context& ctx, const FileStat& database);
@@ -200,6 +203,7 @@ class Database : private ReplicaHost {
   // Only the step touches these (and Drain, Release and SyncOnce, when no task runs).
   std::unique_ptr<FileLock> meta_lock_;
   FileIdentity meta_lock_identity_;
+  std::uint64_t instance_;  // db/state_instance.h
   std::unique_ptr<LocalLtx> local_;
   std::unique_ptr<PageSums> sums_;
   std::unique_ptr<Capture> capture_;
@@ -245,6 +249,7 @@ class Database : private ReplicaHost {
   std::optional<OpenDatabases::Member> member_;
   // Of each replica.
   std::vector<std::unique_ptr<Holdings>> holdings_;
+  std::vector<std::unique_ptr<Fence>> fences_;
   std::vector<std::unique_ptr<Uploader>> uploaders_;
   std::vector<std::unique_ptr<Keeper>> keepers_;
   std::unique_ptr<FileWatch> directory_watch_;

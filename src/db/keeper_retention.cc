@@ -84,6 +84,7 @@ Result<void> Keeper::Retain(const Context& ctx, WallTime now) {
 // In this order. Those that may not be removed (a bucket that locks its objects) are found one by
 // one, said once, and left alone from then on.
 Result<void> Keeper::Remove(const Context& ctx, std::span<const FileId> ids) {
+  LS_TRY(HoldLease(ctx));
   const auto change = LS_TRY(holdings_.Begin(ctx));
   auto removed = client_.Delete(ctx, ids);
   if (!removed.ok() && removed.error().Is(ErrorCode::kDenied)) {
