@@ -149,6 +149,8 @@ Plan DrawPlan(std::uint64_t seed) {
   DrawUpkeep(plan.upkeep, dice);
   plan.park = dice.OneIn(2);
   if (dice.OneIn(6)) DrawLimits(plan.limits.emplace(), dice);
+  // A lease ends by the time of day of who wants it.
+  plan.stranger = dice.OneIn(2) && !plan.clock_jumps;
   return plan;
 }
 
