@@ -16,6 +16,11 @@ FileOwner OwnerOf(Env& env, const std::string& path) {
   return {.mode = stat.value().mode, .uid = stat.value().uid, .gid = stat.value().gid};
 }
 
+LeaseMode LeaseOf(const config::ReplicaConfig& replica) {
+  if (replica.lease == "required") return LeaseMode::kRequired;
+  return replica.lease == "off" ? LeaseMode::kOff : LeaseMode::kAuto;
+}
+
 }  // namespace
 
 Result<DatabaseOptions> MakeDatabaseOptions(Env& env, const config::Config& config,
@@ -42,6 +47,7 @@ Result<DatabaseOptions> MakeDatabaseOptions(Env& env, const config::Config& conf
     out.name = replica.name;
     out.place = config::PlaceOf(replica);
     out.sync_interval = *replica.sync_interval;
+    out.lease = LeaseOf(replica);
     out.max_files_per_pass = static_cast<int>(replica.max_sync_ltx_files.value_or(256));
     options.replicas.push_back(std::move(out));
   }

@@ -25,6 +25,7 @@ struct ReplicaSettings {
   std::optional<nanoseconds> validation_interval;
   std::optional<std::int64_t> max_sync_ltx_files;
   std::optional<bool> auto_recover;
+  std::string lease;  // auto required off
 
   std::string access_key_id;
   std::string secret_access_key;

@@ -93,6 +93,24 @@ TEST(Config, EverythingThatIsWrongIsSaidAtOnce) {
             "nanoseconds");
 }
 
+TEST(Config, Lease) {
+  const auto got = Parse(
+      "lease: required\n"
+      "dbs:\n"
+      "  - path: /a\n"
+      "    replicas: [{path: /r1}, {path: /r2, lease: off}, {path: /r3, lease: auto}]\n");
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  const auto& replicas = got.value().databases[0].replicas;
+  EXPECT_EQ(replicas[0].lease, "required");
+  EXPECT_EQ(replicas[1].lease, "off");
+  EXPECT_EQ(replicas[2].lease, "auto");
+  const auto wrong = Parse("lease: of\ndbs:\n  - path: /a\n    replica: {path: /r, lease: yes}\n");
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.error().message(),
+            "f.yml:1: lease: must be auto, required or off (got of)\n"
+            "f.yml:4: dbs[0].replica.lease: must be auto, required or off (got yes)");
+}
+
 TEST(Config, UnknownKeys) {
   const struct {
     const char* text;

@@ -17,6 +17,7 @@ void VisitSettings(Visit&& visit) {
   visit("validation-interval", &S::validation_interval);
   visit("max-sync-ltx-files", &S::max_sync_ltx_files);
   visit("auto-recover", &S::auto_recover);
+  visit("lease", &S::lease);
   visit("access-key-id", &S::access_key_id);
   visit("secret-access-key", &S::secret_access_key);
   visit("region", &S::region);
@@ -271,6 +272,11 @@ void Reader::ReadLevels(MapReader& top) {
 
 void Reader::ReadSettings(MapReader& map, ReplicaSettings& out) {
   VisitSettings([&](std::string_view key, auto member) { ReadField(map, key, out.*member); });
+  const std::string& lease = out.lease;
+  if (!lease.empty() && lease != "auto" && lease != "required" && lease != "off") {
+    decoder_.Problem(map.LineOf("lease"), map.PathOf("lease"),
+                     fmt::format("must be auto, required or off (got {})", lease));
+  }
   if (const YamlNode* const node = map.Map("age")) {
     MapReader age(decoder_, *node, map.PathOf("age"));
     age.Read("identities", out.age_identities);

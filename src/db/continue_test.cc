@@ -380,6 +380,7 @@ TEST_F(ContinueTest, R11LostStateGoesOnAboveTheReplica) {
   EXPECT_EQ(Sync(), Txid{2});
   Stop();
   std::filesystem::remove_all(Meta());
+  OutliveLease();
   Write(app, 1);
   EXPECT_EQ(Sync(), Txid{3});
   ExpectRestores();

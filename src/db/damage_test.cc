@@ -45,6 +45,7 @@ TEST_P(DamageTest, TheNewestFileIsNotBuiltUpon) {
       Stop();
       DamageFile(Id(txid.value));
       if (state_lost) std::filesystem::remove_all(Meta());
+      if (state_lost) OutliveLease();
       if (more) Write(app, 1);
       Sync();
       ExpectRestores();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/try.h"
+#include "db/state_instance.h"
 #include "format/names.h"
 
 namespace litestream {
@@ -38,6 +39,7 @@ Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& option
       scheduler_(scheduler),
       options_(options),
       log_(log.With({{"db", options.path.filename().string()}})),
+      instance_(RandomNumber(env)),
       checkpointer_(options.checkpoint, log_),
       scrubber_(options.scrub_interval) {
   if (options_.meta_path.empty()) options_.meta_path = DefaultMetaPath(options_.path);
@@ -47,12 +49,16 @@ Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& option
     ReplicaHost& host = *this;
     holdings_.push_back(std::make_unique<Holdings>());
     Holdings& holdings = *holdings_.back();
-    uploaders_.push_back(
-        std::make_unique<Uploader>(env_, scheduler_, host, holdings, replica, log_of_replica));
+    fences_.push_back(
+        std::make_unique<Fence>(env_, *replica.client, holdings, replica.lease, log_));
+    Fence& fence = *fences_.back();
+    fence.SetInstance(instance_);
+    uploaders_.push_back(std::make_unique<Uploader>(env_, scheduler_, host, fence, holdings,
+                                                    replica, log_of_replica));
     Uploader& uploader = *uploaders_.back();
     keepers_.push_back(std::make_unique<Keeper>(env_, scheduler_, host, uploader, *replica.client,
-                                                holdings, replica.limiter.get(), options_.upkeep,
-                                                log_of_replica));
+                                                fence, holdings, replica.limiter.get(),
+                                                options_.upkeep, log_of_replica));
     uploader.SetOnChange([keeper = keepers_.back().get()] { keeper->OnChange(); });
   }
 }
@@ -171,6 +177,7 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     const MonoTime now = Now();
     if (const auto later = Postponed(view, now)) return NextRun::At(*later);
     last_capture_ = now;
+    for (const auto& uploader : uploaders_) uploader->Expect();
     LS_TRY(CaptureNew(ctx));
     NoteSync();
     StayOpen(options_.stay_open);

@@ -19,6 +19,7 @@
 #include "db/capture.h"
 #include "db/checkpointer.h"
 #include "db/commit_pace.h"
+#include "db/fence.h"
 #include "db/holdings.h"
 #include "db/keeper.h"
 #include "db/local_ltx.h"
@@ -158,6 +159,8 @@ class Database : private ReplicaHost {
   Result<bool> TryAttach(const Context& ctx);
   Result<void> MakeMeta(const FileOwner& owner);
   Result<void> LockMeta();
+  void KeepInstance();
+  Result<void> DropInstance();
   Result<bool> LockIsInPlace();
   Result<bool> KeepMeta();
   Result<void> PrepareMeta(const Context& ctx, const FileStat& database);
@@ -239,6 +242,7 @@ class Database : private ReplicaHost {
   // permit.
   std::unique_ptr<FileLock> meta_lock_;
   FileIdentity meta_lock_identity_;
+  std::uint64_t instance_;  // db/state_instance.h
   std::unique_ptr<LocalLtx> local_;
   std::unique_ptr<PageSums> sums_;
   std::unique_ptr<Capture> capture_;
@@ -286,6 +290,7 @@ class Database : private ReplicaHost {
   // Of each replica. Until the end they stay as they are; then they go under mu_, because of
   // Status.
   std::vector<std::unique_ptr<Holdings>> holdings_;
+  std::vector<std::unique_ptr<Fence>> fences_;
   std::vector<std::unique_ptr<Uploader>> uploaders_;
   std::vector<std::unique_ptr<Keeper>> keepers_;
   std::unique_ptr<FileWatch> directory_watch_;

@@ -6,6 +6,7 @@
 
 #include "base/try.h"
 #include "db/database.h"
+#include "db/state_instance.h"
 #include "format/crc64.h"
 #include "format/names.h"
 
@@ -68,6 +69,7 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
     // It was parked, and another process has it now.
     if (!locked.ok() && offered_ != Txid{}) BeginChain();
     LS_TRY(std::move(locked));
+    KeepInstance();
   }
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, directories, file_owner_);
   LS_TRY(local_->Open());
@@ -94,9 +96,10 @@ void Database::SaveHoldings(const Context& ctx, bool at_the_end) {
   const Txid txid = parked_ ? parked_->note.txid : capture_->position().txid;
   const auto checksum = parked_ ? parked_->checksum : capture_->position().after;
   if (!checksum) return;
-  for (const auto& holdings : holdings_) {
-    auto saved = at_the_end ? holdings->Save(ctx, txid, *checksum)
-                            : holdings->SaveIfQuiet(ctx, txid, *checksum);
+  for (std::size_t i = 0; i < holdings_.size(); ++i) {
+    const LeaseMark lease = fences_[i]->mark();
+    auto saved = at_the_end ? holdings_[i]->Save(ctx, txid, *checksum, lease)
+                            : holdings_[i]->SaveIfQuiet(ctx, txid, *checksum, lease);
     if (!saved.ok()) log_.Debug("cannot save the catalogue", {{"error", saved.error().message()}});
   }
 }
@@ -123,6 +126,28 @@ Result<void> Database::LockMeta() {
   return {};
 }
 
+// Whoever was here before, and is dead, has left the name of its leases.
+void Database::KeepInstance() {
+  const std::filesystem::path path = options_.meta_path / "instance";
+  if (const auto found = ReadInstance(env_, path, meta_lock_identity_)) {
+    instance_ = *found;
+    for (const auto& fence : fences_) fence->SetInstance(instance_);
+    return;
+  }
+  auto written = WriteInstance(env_, path, instance_, meta_lock_identity_, file_owner_);
+  if (!written.ok()) {
+    log_.Debug("cannot note the instance, a process that follows may have to wait for the lease",
+               {{"error", written.error().message()}});
+  }
+}
+
+// Before the lock is let go of by a process that lives on.
+Result<void> Database::DropInstance() {
+  auto removed = env_.Remove(options_.meta_path / "instance");
+  if (removed.ok() || removed.error().Is(ErrorCode::kNotFound)) return {};
+  return std::move(removed).error().Wrap("forget the instance");
+}
+
 Result<bool> Database::LockIsInPlace() {
   const auto lock = env_.Stat(options_.meta_path / "lock");
   if (lock.ok()) return lock.value().identity == meta_lock_identity_;
@@ -142,6 +167,7 @@ Result<bool> Database::KeepMeta() {
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
   LS_TRY(MakeMeta({.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
   LS_TRY(LockMeta());
+  KeepInstance();
   const auto files = env_.List(options_.meta_path / "ltx" / "0");
   if (!files.ok()) {
     if (!files.error().Is(ErrorCode::kNotFound)) return Error(files.error());
@@ -160,7 +186,10 @@ Result<void> Database::OfferLeftovers() {
   }
   file_owner_ = {
       .mode = meta.value().mode & 0666, .uid = meta.value().uid, .gid = meta.value().gid};
-  if (!meta_lock_) LS_TRY(LockMeta());
+  if (!meta_lock_) {
+    LS_TRY(LockMeta());
+    KeepInstance();
+  }
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, file_owner_, file_owner_);
   LS_TRY(local_->Open());
   if (!local_->range()) return {};

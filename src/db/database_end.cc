@@ -133,6 +133,13 @@ Result<void> Database::Drain(const Context& ctx, int attempt) {
     auto drained = DrainOne(ctx, *uploader, attempt);
     if (first.ok() && !drained.ok()) first = std::move(drained);
   }
+  // If it cannot be given up, it runs out.
+  for (const auto& fence : fences_) {
+    if (!first.ok()) break;
+    auto released = fence->Release(ctx);
+    if (released.ok()) continue;
+    log_.Debug("cannot give up the lease", {{"error", released.error().message()}});
+  }
   return first;
 }
 

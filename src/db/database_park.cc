@@ -162,6 +162,7 @@ Result<bool> Database::Park(const Context& ctx, bool with_effort) {
   OfferWhatWasOpen(/*fresh=*/false);
   LS_TRY(attachment_->SyncDatabaseData());
   SaveHoldings(ctx, /*at_the_end=*/true);
+  LS_TRY(DropInstance());
   Parked parked{.note = LS_TRY(capture_->NoteParked(*attachment_)),
                 .checksum = capture_->position().after};
   parked_ = std::move(parked);

@@ -59,7 +59,8 @@ Result<std::vector<MergeInput>> PlannedInputs(const Context& ctx, Env& env, Repl
 }  // namespace
 
 Result<FileInfo> ForceSnapshot(const Context& ctx, Env& env, ReplicaClient& client,
-                               const LocalFiles& local, const PathOf& path_of) {
+                               const LocalFiles& local, const PathOf& path_of,
+                               const UploadGuard& guard) {
   if (!local.range) return Error(ErrorCode::kNotFound, "nothing was captured yet");
   const Txid txid = local.range->max;
   // The first transaction's file holds every page, too.
@@ -68,7 +69,8 @@ Result<FileInfo> ForceSnapshot(const Context& ctx, Env& env, ReplicaClient& clie
   auto inputs = LS_TRY(local_only ? LocalInputs(env, {full, txid}, path_of)
                                   : PlannedInputs(ctx, env, client, *local.range, path_of));
   const auto merge = LS_TRY(LtxMerge::Open(ctx, std::move(inputs), {.as_snapshot = true}));
-  return client.Write(ctx, {kSnapshotLevel, {Txid{1}, txid}}, *merge,
+  GuardedSource body(*merge, guard);
+  return client.Write(ctx, {kSnapshotLevel, {Txid{1}, txid}}, body,
                       {.created_at = merge->header().Timestamp()});
 }
 

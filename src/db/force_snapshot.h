@@ -8,6 +8,7 @@
 #include "litestream/context.h"
 #include "litestream/replica_client.h"
 #include "litestream/result.h"
+#include "storage/guarded_source.h"
 
 namespace litestream {
 
@@ -26,6 +27,7 @@ inline constexpr std::size_t kMaxSnapshotInputs = 4096;
 // the client.
 Result<FileInfo> ForceSnapshot(const Context& ctx, Env& env, ReplicaClient& client,
                                const LocalFiles& local,
-                               const std::function<std::filesystem::path(Txid)>& path_of);
+                               const std::function<std::filesystem::path(Txid)>& path_of,
+                               const UploadGuard& guard);
 
 }  // namespace litestream

@@ -37,7 +37,7 @@ void Holdings::EndFile() {
 }
 
 // Between BeginFile and EndFile, as the next one.
-std::optional<Catalogue> Holdings::Load() {
+std::optional<SavedCatalogue> Holdings::Load() {
   std::shared_ptr<CatalogueFile> file;
   CatalogueOwner owner;
   {
@@ -57,11 +57,11 @@ Result<void> Holdings::Discard() {
     file = file_;
     only_there = saved_ && !catalogue_;
   }
-  auto catalogue = only_there ? Load() : std::nullopt;
+  auto loaded = only_there ? Load() : std::nullopt;
   LS_TRY(file->Discard(), "catalogue");
   MutexLock lock(mu_);
   // Unless it was forgotten meanwhile.
-  if (saved_ && !catalogue_) catalogue_ = std::move(catalogue);
+  if (saved_ && !catalogue_ && loaded) catalogue_ = std::move(loaded->catalogue);
   saved_ = false;
   stale_ = false;
   removed_ = file == file_;
@@ -74,13 +74,14 @@ Result<std::optional<Catalogue>> Holdings::Look(const Context& ctx) {
     if (catalogue_ || !saved_) return catalogue_;
   }
   LS_TRY(BeginFile(ctx));
-  auto catalogue = Load();
+  auto loaded = Load();
   EndFile();
   MutexLock lock(mu_);
   if (catalogue_ || !saved_) return catalogue_;
+  if (loaded) return std::optional(std::move(loaded->catalogue));
   // Somebody has removed or damaged it.
-  if (!catalogue) saved_ = false;
-  return catalogue;
+  saved_ = false;
+  return std::optional<Catalogue>();
 }
 
 bool Holdings::known() const {
@@ -114,15 +115,23 @@ void Holdings::Forget() {
   saved_ = false;
 }
 
-Result<void> Holdings::SaveIfQuiet(const Context& ctx, Txid end, std::uint64_t checksum) {
+void Holdings::Void() {
+  Forget();
+  MutexLock lock(mu_);
+  stale_ = !removed_;
+}
+
+Result<void> Holdings::SaveIfQuiet(const Context& ctx, Txid end, std::uint64_t checksum,
+                                   const LeaseMark& lease) {
   {
     MutexLock lock(mu_);
     if (std::exchange(changes_when_asked_, changes_) != changes_) return {};
   }
-  return Save(ctx, end, checksum);
+  return Save(ctx, end, checksum, lease);
 }
 
-Result<void> Holdings::Save(const Context& ctx, Txid end, std::uint64_t checksum) {
+Result<void> Holdings::Save(const Context& ctx, Txid end, std::uint64_t checksum,
+                            const LeaseMark& lease) {
   {
     MutexLock lock(mu_);
     if (!catalogue_ || !file_) return {};
@@ -142,7 +151,7 @@ Result<void> Holdings::Save(const Context& ctx, Txid end, std::uint64_t checksum
       removed_ = false;
     }
   }
-  auto saved = file ? file->Save(catalogue, owner) : Result<void>();
+  auto saved = file ? file->Save(catalogue, owner, lease) : Result<void>();
   MutexLock lock(mu_);
   file_busy_ = false;
   // No change has begun since: it would have waited for the file. But it may be unknown now.
@@ -154,8 +163,8 @@ Result<void> Holdings::Save(const Context& ctx, Txid end, std::uint64_t checksum
   return saved;
 }
 
-Result<std::optional<Catalogue>> Holdings::Recall(const Context& ctx, Txid end,
-                                                  std::uint64_t checksum) {
+Result<std::optional<SavedCatalogue>> Holdings::Recall(const Context& ctx, Txid end,
+                                                       std::uint64_t checksum) {
   LS_TRY(BeginFile(ctx));
   bool may = false;
   {
@@ -163,15 +172,15 @@ Result<std::optional<Catalogue>> Holdings::Recall(const Context& ctx, Txid end,
     may = !stale_ && !catalogue_ && under_way_ == 0;
     if (may) saved_checksum_ = checksum;
   }
-  auto catalogue = may ? Load() : std::nullopt;
-  if (catalogue && (catalogue->newest() != end || catalogue->ContiguousEnd() != end)) {
-    catalogue.reset();
+  auto saved = may ? Load() : std::nullopt;
+  if (saved && (saved->catalogue.newest() != end || saved->catalogue.ContiguousEnd() != end)) {
+    saved.reset();
   }
   MutexLock lock(mu_);
   file_busy_ = false;
-  if (!catalogue || stale_ || catalogue_) return std::optional<Catalogue>();
+  if (!saved || stale_ || catalogue_) return std::optional<SavedCatalogue>();
   saved_ = true;
-  return catalogue;
+  return saved;
 }
 
 Result<Holdings::Change> Holdings::Begin(const Context& ctx) {

@@ -47,14 +47,18 @@ class Holdings {
   // listing may have been begun before or after that. List again.
   bool Learn(Catalogue listed, std::uint64_t changes);
   void Forget();
+  // The same, and what is saved counts no more: somebody else had the replica.
+  void Void();
 
   // Saves it if nothing has changed since the last call, and the replica ends with transaction
-  // `end`, which led to the database state `checksum`.
-  Result<void> SaveIfQuiet(const Context& ctx, Txid end, std::uint64_t checksum);
+  // `end`, which led to the database state `checksum`. `lease`: its mark, asked for before.
+  Result<void> SaveIfQuiet(const Context& ctx, Txid end, std::uint64_t checksum,
+                           const LeaseMark& lease);
   // The same, and nothing will change any more.
-  Result<void> Save(const Context& ctx, Txid end, std::uint64_t checksum);
+  Result<void> Save(const Context& ctx, Txid end, std::uint64_t checksum, const LeaseMark& lease);
   // What was saved for a replica that ends so; known from then on. Unset: list the replica.
-  Result<std::optional<Catalogue>> Recall(const Context& ctx, Txid end, std::uint64_t checksum);
+  Result<std::optional<SavedCatalogue>> Recall(const Context& ctx, Txid end,
+                                               std::uint64_t checksum);
 
   // A change of the replica that is under way.
   class Change {
@@ -81,7 +85,7 @@ class Holdings {
   Result<void> BeginFile(const Context& ctx);
   void EndFile();
   Result<void> Discard();
-  std::optional<Catalogue> Load();
+  std::optional<SavedCatalogue> Load();
   void End();
 
   mutable Mutex mu_;

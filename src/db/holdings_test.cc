@@ -60,7 +60,9 @@ class HoldingsTest : public DbFixture, protected ReplicaHost {
 // two together.
 TEST_F(HoldingsTest, AnotherChainMakesThemUnknownAtOnce) {
   Holdings holdings;
-  Uploader uploader(Env::Real(), scheduler_, *this, holdings, ReplicaIn(store_), log_);
+  const ReplicaOptions replica = ReplicaIn(store_);
+  Fence fence(Env::Real(), *replica.client, holdings, LeaseMode::kAuto, log_);
+  Uploader uploader(Env::Real(), scheduler_, *this, fence, holdings, replica, log_);
   uploader.Offer({.range = TxidRange{Txid{1}, Txid{1}}, .last_full = Txid{1}, .chain = 1});
   ASSERT_TRUE(holdings.Learn(Of(Level0(1)), holdings.changes()));
   uploader.Offer({.range = TxidRange{Txid{1}, Txid{2}}, .last_full = Txid{1}, .chain = 1});

@@ -23,19 +23,22 @@ constexpr std::chrono::minutes kSettle{2};
 }  // namespace
 
 Keeper::Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uploader,
-               ReplicaClient& client, Holdings& holdings, Limiter* limiter,
+               ReplicaClient& client, Fence& fence, Holdings& holdings, Limiter* limiter,
                const UpkeepOptions& options, Logger log)
     : env_(env),
       scheduler_(scheduler),
       host_(host),
       uploader_(uploader),
       client_(client),
+      fence_(fence),
       holdings_(holdings),
       options_(options),
       log_(std::move(log)),
       compactor_({.client = client,
                   .catalogue = work_,
                   .local = [this](Txid txid) { return Local(txid); },
+                  .before_write = [this](const Context& ctx) { return BeforeWrite(ctx); },
+                  .guard = [this](const Context& ctx) { return guard_(ctx); },
                   .bounds = options.bounds}),
       snapshots_{.level = kSnapshotLevel,
                  .turns = {kSnapshotLevel, std::max(options.snapshot_interval, milliseconds(1)),
@@ -83,6 +86,19 @@ NextRun Keeper::Run(const Context& ctx) {
   return next;
 }
 
+Result<void> Keeper::HoldLease(const Context& ctx) {
+  if (LS_TRY(fence_.Hold(ctx)) == term_) return {};
+  return Error(ErrorCode::kUnavailable,
+               "another process may have written to the replica, looking at it again");
+}
+
+// A step that finds nothing to write needs no lease.
+Result<void> Keeper::BeforeWrite(const Context& ctx) {
+  LS_TRY(HoldLease(ctx));
+  guard_ = fence_.GuardFor(ctx, term_);
+  return {};
+}
+
 // False: the step ends here, and is taken again when it is its turn.
 bool Keeper::HasTurn(const Moment& now, TurnSize size) {
   const auto turn = seat_.Ask(now.mono, size);
@@ -96,6 +112,7 @@ NextRun Keeper::RunStep(const Context& ctx) {
   const std::uint64_t changes = holdings_.changes();
   // Before the holdings: those of another chain are forgotten when its files are offered.
   chain_ = uploader_.Files().chain;
+  term_ = fence_.term();
   const bool were_known = holdings_.known();
   auto holdings = holdings_.Look(ctx);
   if (!holdings.ok()) return NextRun::WhenWoken();  // It is stopped.
@@ -113,6 +130,8 @@ NextRun Keeper::RunStep(const Context& ctx) {
   if (!next.ok()) {
     if (ctx.stop().stop_requested()) return NextRun::WhenWoken();
     NoteFailure(next.error());
+    // What it knew is void; the uploader waits for the lease, lists, and wakes it.
+    if (fence_.term() != term_ || fence_.MustBeTaken()) uploader_.Validate();
     return NextRun::At(not_before_);
   }
   if (turn_) return *turn_;
@@ -425,8 +444,15 @@ std::optional<MergeInput> Keeper::Local(Txid txid) {
 }
 
 void Keeper::NoteFailure(const Error& error) {
-  ++failures_;
   const MonoTime now = scheduler_.clock().Monotonic();
+  // Said by the fence.
+  if (const auto until = fence_.blocked_until(now)) {
+    not_before_ = *until;
+    MutexLock lock(mu_);
+    status_.error = error.message();
+    return;
+  }
+  ++failures_;
   const std::chrono::nanoseconds pause = backoff_.Next();
   not_before_ = now + pause;
   {

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/scheduler.h"
 #include "base/sync.h"
+#include "db/fence.h"
 #include "db/holdings.h"
 #include "db/uploader.h"
 #include "litestream/replica_client.h"
@@ -50,12 +51,13 @@ struct UpkeepOptions {
 //    done now is not tried again before something has changed, or (after an error of the client) a
 //    growing while has passed.
 // 4. Files are removed by retention only (replica/retention.h), which keeps what is promised.
+// 5. Each change is made under the lease (db/fence.h), in the term in which the step began.
 class Keeper {
  public:
   // Borrows everything. `client` may be shared. `limiter` may be null.
   Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uploader,
-         ReplicaClient& client, Holdings& holdings, Limiter* limiter, const UpkeepOptions& options,
-         Logger log);
+         ReplicaClient& client, Fence& fence, Holdings& holdings, Limiter* limiter,
+         const UpkeepOptions& options, Logger log);
   ~Keeper();
 
   void Start();
@@ -81,6 +83,8 @@ class Keeper {
 
   NextRun Run(const Context& ctx);
   NextRun RunStep(const Context& ctx);
+  Result<void> HoldLease(const Context& ctx);
+  Result<void> BeforeWrite(const Context& ctx);
   bool HasTurn(const Moment& now, TurnSize size);
   Result<Next> Step(const Context& ctx);
   bool HasWork(const Turns& level) const;
@@ -113,6 +117,7 @@ class Keeper {
   ReplicaHost& host_;
   Uploader& uploader_;
   ReplicaClient& client_;
+  Fence& fence_;
   Holdings& holdings_;
   const UpkeepOptions options_;
   Logger log_;
@@ -135,6 +140,8 @@ class Keeper {
   bool removed_checked_ = false;
   bool deletes_work_ = true;
   std::uint64_t chain_ = 0;      // Of the local files when the step began.
+  Fence::Term term_ = 0;         // When the step began.
+  UploadGuard guard_;            // Of the object that is being written.
   std::optional<NextRun> turn_;  // The step wants to go on when it is its turn.
   int failures_ = 0;
   Backoff backoff_;

@@ -101,6 +101,7 @@ Result<void> Keeper::RetainOnce(const Context& ctx) {
               {{"hint", "set retention.enabled: true, or leave it to a lifecycle rule"}});
     return {};
   }
+  term_ = fence_.term();
   auto holdings = LS_TRY(holdings_.Look(ctx));
   if (!holdings) {
     return Error(ErrorCode::kUnavailable,
@@ -118,6 +119,7 @@ Result<void> Keeper::RetainOnce(const Context& ctx) {
 // In this order. Those that may not be removed (a bucket that locks its objects) are found one by
 // one, said once, and left alone from then on.
 Result<void> Keeper::Remove(const Context& ctx, std::span<const FileId> ids) {
+  LS_TRY(HoldLease(ctx));
   const auto change = LS_TRY(holdings_.Begin(ctx));
   auto removed = client_.Delete(ctx, ids);
   if (!removed.ok() && removed.error().Is(ErrorCode::kDenied)) {

@@ -1,5 +1,6 @@
 // Databases at which nothing happens: closed, and found again (design 9).
 
+#include <array>
 #include <chrono>
 #include <filesystem>
 
@@ -394,6 +395,42 @@ TEST(OpenDatabasesTest, FleetTakesTurns) {
   while (!done() && ctx.Wait(std::chrono::milliseconds(5)).ok()) continue;
   EXPECT_TRUE(done());
   ASSERT_TRUE(store.Close({}).ok());
+}
+
+// The replica's lease has run out long ago. Nobody else had it: what is known of the replica
+// counts.
+TEST_F(ParkTest, AWakeUpCostsOneWriteOfTheLease) {
+  SqliteApp app(Path());
+  CreateTable(app, 1);
+  Start();
+  Park();
+  const auto calls = [this] {
+    return std::array{store_.calls(StorageCall::kPutObject), store_.calls(StorageCall::kGetObject),
+                      store_.calls(StorageCall::kList)};
+  };
+  const auto before = calls();
+  Write(app, 1);
+  Run(minutes(6));
+  const auto after = calls();
+  ExpectLevel();
+  EXPECT_EQ(after[0], before[0] + 1);
+  EXPECT_EQ(after[1], before[1]);
+  EXPECT_EQ(after[2], before[2]);
+}
+
+// The lock of the state directory is free then, and its process lives: whoever comes must not take
+// the lease up.
+TEST_F(ParkTest, AParkedDatabaseLeavesNoNameBehind) {
+  SqliteApp app(Path());
+  CreateTable(app, 1);
+  Start();
+  EXPECT_TRUE(std::filesystem::exists(Meta() / "instance"));
+  Park();
+  EXPECT_FALSE(std::filesystem::exists(Meta() / "instance"));
+  Write(app, 1);
+  Run(minutes(6));
+  ExpectLevel();
+  EXPECT_TRUE(std::filesystem::exists(Meta() / "instance"));
 }
 
 }  // namespace

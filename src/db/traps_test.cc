@@ -85,6 +85,7 @@ TEST_F(TrapTest, PowerFailureTakesFramesFromTheMiddle) {
     WriteWholeFile(Wal(), wal);
     std::filesystem::remove(Path().string() + "-shm");
     memory.Crash([](const UnsyncedChange&) { return true; });
+    OutliveLease();
   }
   RemoteApp app(Path());
   ASSERT_EQ(app.Exec("PRAGMA wal_autocheckpoint = 0"), SQLITE_OK);

@@ -52,11 +52,12 @@ Result<LtxHeader> RemoteHeader(const Context& ctx, ReplicaClient& client, const 
 
 }  // namespace
 
-Uploader::Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Holdings& holdings,
-                   const ReplicaOptions& options, Logger log)
+Uploader::Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Fence& fence,
+                   Holdings& holdings, const ReplicaOptions& options, Logger log)
     : env_(env),
       scheduler_(scheduler),
       host_(host),
+      fence_(fence),
       holdings_(holdings),
       options_(options),
       log_(std::move(log)),
@@ -74,6 +75,12 @@ Uploader::~Uploader() {
 void Uploader::Start() {
   task_ = scheduler_.Start(Pool::kIo, "upload", [this](const Context& ctx) { return Run(ctx); });
   seat_.SetTask(task_.get());
+}
+
+void Uploader::Expect() {
+  if (!task_ || !fence_.HasRunOut(scheduler_.clock().Monotonic())) return;
+  expected_ = true;
+  task_->Wake();
 }
 
 void Uploader::Offer(const LocalFiles& files) {
@@ -144,8 +151,10 @@ ReplicaStatus Uploader::Status() const {
 NextRun Uploader::Run(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
   const LocalFiles files = TakeWanted();
+  const bool expected = expected_.exchange(false);
   if (const auto later = NotNow(files, now)) {
-    seat_.Done(now);
+    if (expected && position_ && failures_ == 0) Prepare(ctx);
+    seat_.Done(scheduler_.clock().Monotonic());
     return *later;
   }
   if (const auto turn = seat_.Ask(now, NextTurn(files)); !turn.granted) {
@@ -156,6 +165,10 @@ NextRun Uploader::Run(const Context& ctx) {
   more_ = false;
   has_uploaded_ = false;
   auto passed = Pass(ctx);
+  // One alone lets it run out.
+  if (has_uploaded_ && now - std::exchange(last_upload_, now) < Fence::kRenewAfter) {
+    fence_.KeepUp(ctx);
+  }
   seat_.Done(scheduler_.clock().Monotonic());
   if (passed.ok()) {
     if (failure_logged_) {
@@ -173,6 +186,12 @@ NextRun Uploader::Run(const Context& ctx) {
   if (ctx.stop().stop_requested()) return NextRun::WhenWoken();
   NoteFailure(passed.error());
   return NextRun::At(last_pass_ + backoff_);
+}
+
+// The lease is what the next upload will wait for first. If it cannot be had, that upload says so.
+void Uploader::Prepare(const Context& ctx) {
+  if (!seat_.Ask(scheduler_.clock().Monotonic(), TurnSize::kSmall).granted) return;
+  if (fence_.HasRunOut(scheduler_.clock().Monotonic())) (void)TakeLease(ctx).ok();
 }
 
 std::optional<NextRun> Uploader::NotNow(const LocalFiles& files, MonoTime now) const {
@@ -209,17 +228,24 @@ void Uploader::Forget() {
 }
 
 void Uploader::NoteFailure(const Error& error) {
+  const MonoTime now = scheduler_.clock().Monotonic();
+  // Said once, by the fence.
+  const auto blocked_until = fence_.blocked_until(now);
   Forget();
   ++failures_;
   const std::chrono::nanoseconds first =
       std::max<std::chrono::nanoseconds>(options_.sync_interval, std::chrono::milliseconds(100));
   backoff_ = failures_ == 1 ? first : std::min<std::chrono::nanoseconds>(backoff_ * 2, kMaxBackoff);
+  if (blocked_until) {
+    backoff_ = *blocked_until - last_pass_;
+    failures_ = 1;
+  }
   {
     MutexLock lock(mu_);
     status_.state = ReplicaState::kFailing;
     status_.error = error.message();
   }
-  const MonoTime now = scheduler_.clock().Monotonic();
+  if (blocked_until) return;
   // A local file is missing. Either it goes with the database and its whole directory, or a full
   // one is made in its place by the next attempt.
   if (error.Is(ErrorCode::kNotFound) && (failures_ == 1 || host_.IsGone())) {
@@ -239,18 +265,7 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   // Capture has not moved yet. It will, and then it offers other files.
   if (rebase_requested_ && files.range->min <= *rebase_requested_) return false;
   const MonoTime now = scheduler_.clock().Monotonic();
-  if (list_wanted_.exchange(false)) {
-    position_.reset();
-    may_recall_ = false;
-  }
-  // What was recalled is good enough as long as nothing builds on it.
-  const bool listed = last_listing_ && now - *last_listing_ < kListingInterval;
-  if (position_ && !listed && *position_ < files.range->max) position_.reset();
-  if (!position_) {
-    const bool recalled = std::exchange(may_recall_, false) && LS_TRY(RecallPosition(ctx, files));
-    if (!recalled && !LS_TRY(FindPosition(ctx, files))) return false;
-    if (!recalled) last_listing_ = now;
-  }
+  if (!LS_TRY(KnowPosition(ctx, files))) return false;
   if (base_damaged_ && files.last_full <= *position_) {
     if (!LS_TRY(SendImage(ctx, position_->Next()))) return true;
   } else if (base_damaged_) {
@@ -294,6 +309,43 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   // It came while this pass ran.
   if (wanted_.range && wanted_.range->max > *position_) status_.behind_since = now;
   return true;
+}
+
+// Where the replica ends, for what may have to go up. False: as of FindPosition.
+Result<bool> Uploader::KnowPosition(const Context& ctx, const LocalFiles& files) {
+  const MonoTime now = scheduler_.clock().Monotonic();
+  bool only_compare = false;
+  if (list_wanted_.exchange(false)) {
+    // Nothing goes up, and what is known by then is compared with the lease before anything does.
+    only_compare = position_ && *position_ >= files.range->max && !fence_.MustBeTaken();
+    position_.reset();
+    may_recall_ = false;
+  }
+  if (!position_ && std::exchange(may_recall_, false)) LS_TRY(RecallPosition(ctx, files));
+  // What was recalled at a start is good enough as long as nothing builds on it.
+  const bool listed = last_listing_ && now - *last_listing_ < kListingInterval;
+  if (position_ && !listed && *position_ < files.range->max) position_.reset();
+  const bool level = position_ && *position_ >= files.range->max;
+  if (level && !base_damaged_ && snapshot_wanted_ == kNoSnapshot) return true;
+  if (!only_compare) LS_TRY(TakeLease(ctx));
+  if (position_) return true;
+  if (!LS_TRY(FindPosition(ctx, files))) return false;
+  last_listing_ = now;
+  return true;
+}
+
+// What was learnt in another term counts no more.
+Result<void> Uploader::TakeLease(const Context& ctx) {
+  const Fence::Term term = LS_TRY(fence_.Hold(ctx));
+  if (std::exchange(term_, term) != term) position_.reset();
+  return {};
+}
+
+// Goes on with what is known, or not at all.
+Result<void> Uploader::HoldLease(const Context& ctx) {
+  if (LS_TRY(fence_.Hold(ctx)) == term_) return {};
+  return Error(ErrorCode::kUnavailable,
+               "another process may have written to the replica, looking at it again");
 }
 
 // Lists the replica. False: what is there is not ours, and capture has to move first; or it was
@@ -366,13 +418,22 @@ void Uploader::NotePosition(Txid end) {
 }
 
 // What was saved when everything was quiet, if the newest local file leads to the state that the
-// replica ended with then.
-Result<bool> Uploader::RecallPosition(const Context& ctx, const LocalFiles& files) {
-  const Txid end = files.range->max;
+// replica ended with then; or (of a database that was parked, and is woken) an older one does, and
+// the lease will tell whether somebody came meanwhile.
+Result<void> Uploader::RecallPosition(const Context& ctx, const LocalFiles& files) {
+  if (LS_TRY(RecallAt(ctx, files.range->max)) || !fence_.Proves()) return {};
+  const Txid end = Status().txid;
+  if (end >= files.range->min && end < files.range->max) LS_TRY(RecallAt(ctx, end));
+  return {};
+}
+
+Result<bool> Uploader::RecallAt(const Context& ctx, Txid end) {
   const auto header = ReadLocalHeader(env_, host_.LocalPath(end));
   if (!header.ok() || !header.value().Proof()) return false;
   const std::uint64_t checksum = header.value().Proof()->after;
-  if (!LS_TRY(holdings_.Recall(ctx, end, checksum))) return false;
+  const auto saved = LS_TRY(holdings_.Recall(ctx, end, checksum));
+  if (!saved) return false;
+  fence_.Remember(saved->lease);
   page_size_ = header.value().page_size;
   checksum_ = checksum;
   base_damaged_ = false;
@@ -541,6 +602,7 @@ Result<bool> Uploader::SendImage(const Context& ctx, Txid from) {
 }
 
 Result<bool> Uploader::StreamSnapshot(const Context& ctx, Txid from) {
+  LS_TRY(HoldLease(ctx));
   const auto stream = LS_TRY(host_.OpenSnapshot(ctx, from, position_.value_or(Txid{}),
                                                 draining_ ? kPatienceAtTheEnd : kPatience));
   if (!stream) {
@@ -555,7 +617,8 @@ Result<bool> Uploader::StreamSnapshot(const Context& ctx, Txid from) {
   const auto change = LS_TRY(holdings_.Begin(ctx));
   const WriteOptions options{
       .created_at = header.Timestamp(), .size_bytes = std::nullopt, .if_absent = true};
-  auto written = options_.client->Write(ctx, id, *stream, options);
+  GuardedSource guarded(*stream, fence_.GuardFor(ctx, term_));
+  auto written = options_.client->Write(ctx, id, guarded, options);
   if (written.ok()) {
     NoteStreamed(written.value(), header);
     return true;
@@ -660,8 +723,10 @@ Result<void> Uploader::Store(const Context& ctx, const FileId& id, const TxidRan
   const Body body = LS_TRY(OpenBody(ctx, id, local), "upload {}", name);
   const WriteOptions options{
       .created_at = body.created_at, .size_bytes = body.size_bytes, .if_absent = true};
+  LS_TRY(HoldLease(ctx));
   const auto change = LS_TRY(holdings_.Begin(ctx));
-  auto written = options_.client->Write(ctx, id, *body.source, options);
+  GuardedSource guarded(*body.source, fence_.GuardFor(ctx, term_));
+  auto written = options_.client->Write(ctx, id, guarded, options);
   if (written.ok()) {
     NoteProgress(written.value());
     return {};
@@ -744,9 +809,11 @@ Result<void> Uploader::ForceSnapshot(const Context& ctx) {
     return Error(ErrorCode::kUnavailable, "the replica is not level with the database");
   }
   LS_TRY(seat_.Wait(ctx, TurnSize::kLarge));
+  LS_TRY(HoldLease(ctx));
   const auto change = LS_TRY(holdings_.Begin(ctx));
-  auto written = litestream::ForceSnapshot(ctx, env_, *options_.client, files,
-                                           [this](Txid txid) { return host_.LocalPath(txid); });
+  auto written = litestream::ForceSnapshot(
+      ctx, env_, *options_.client, files, [this](Txid txid) { return host_.LocalPath(txid); },
+      fence_.GuardFor(ctx, term_));
   seat_.Done(ctx.clock().Monotonic());
   NoteUploaded(LS_TRY(std::move(written)));
   return {};

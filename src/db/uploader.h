@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/scheduler.h"
 #include "base/sync.h"
+#include "db/fence.h"
 #include "db/holdings.h"
 #include "db/snapshot_stream.h"
 #include "db/upload_group.h"
@@ -32,6 +33,7 @@ struct ReplicaOptions {
   std::string place;
   std::chrono::nanoseconds sync_interval = std::chrono::seconds(1);
   int max_files_per_pass = 256;  // 0: no limit.
+  LeaseMode lease = LeaseMode::kAuto;
   // Of the process; null: none. The client has to know it too (storage/limited_client.h). What is
   // uploaded then goes one object a turn.
   std::shared_ptr<Limiter> limiter;
@@ -125,9 +127,11 @@ class ReplicaHost {
 //    holds every page. So a local file of another history stays here, whoever put it there.
 // 6. No lock is held while the replica is talked to (D21).
 // 7. Under a limit of the process nothing begins before it is its turn.
+// 8. Nothing goes up but under the lease (db/fence.h), and what it builds on was learnt in the same
+//    term of the lease. So who has nothing to upload needs none, and asks for none.
 class Uploader {
  public:
-  Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Holdings& holdings,
+  Uploader(Env& env, Scheduler& scheduler, ReplicaHost& host, Fence& fence, Holdings& holdings,
            const ReplicaOptions& options, Logger log);
   ~Uploader();
 
@@ -135,6 +139,8 @@ class Uploader {
   void SetOnChange(std::function<void()> on_change) { on_change_ = std::move(on_change); }
   // Starts the task that uploads what Offer brings. Without it only Drain uploads.
   void Start();
+  // There will be something to upload in a moment: a lease that has run out is renewed meanwhile.
+  void Expect();
   void Offer(const LocalFiles& files);
   void Wake();
   // The task runs no more.
@@ -160,12 +166,17 @@ class Uploader {
   // When to look again, if there is nothing to do now.
   std::optional<NextRun> NotNow(const LocalFiles& files, MonoTime now) const;
   TurnSize NextTurn(const LocalFiles& files) const;
+  void Prepare(const Context& ctx);
   Result<bool> PassInTurn(const Context& ctx);
   // One pass. True: nothing is left to upload.
   Result<bool> Pass(const Context& ctx);
   void Report(const std::vector<CatalogueDifference>& differences);
+  Result<bool> KnowPosition(const Context& ctx, const LocalFiles& files);
+  Result<void> TakeLease(const Context& ctx);
+  Result<void> HoldLease(const Context& ctx);
   Result<bool> FindPosition(const Context& ctx, const LocalFiles& files);
-  Result<bool> RecallPosition(const Context& ctx, const LocalFiles& files);
+  Result<void> RecallPosition(const Context& ctx, const LocalFiles& files);
+  Result<bool> RecallAt(const Context& ctx, Txid end);
   void NotePosition(Txid end);
   Result<bool> IsOurs(const Context& ctx, const LocalFiles& files, const ReplicaListing& listing);
   Result<bool> IsNewestState(const Context& ctx, const LocalFiles& files,
@@ -199,6 +210,7 @@ class Uploader {
   Env& env_;
   Scheduler& scheduler_;
   ReplicaHost& host_;
+  Fence& fence_;
   Holdings& holdings_;
   ReplicaOptions options_;
   Logger log_;
@@ -209,9 +221,11 @@ class Uploader {
   std::uint32_t page_size_ = 0;            // At position_; 0: unknown.
   std::optional<std::uint64_t> checksum_;  // Of the database at position_, if it is known.
   std::uint64_t chain_ = 0;                // That position_ belongs to.
+  Fence::Term term_ = 0;                   // In which it was learnt.
   // Level-0 objects behind a gap after position_, ascending.
   std::vector<TxidRange> behind_gap_;
   MonoTime last_pass_;
+  MonoTime last_upload_;
   std::optional<MonoTime> last_listing_;
   bool may_recall_ = false;                // Of this chain nothing was asked yet.
   bool has_written_ = false;               // Of this chain: the replica holds files of ours.
@@ -230,6 +244,7 @@ class Uploader {
   // From which on a snapshot is wanted; kNoSnapshot: none is.
   static constexpr std::uint64_t kNoSnapshot = ~std::uint64_t{0};
   std::atomic<std::uint64_t> snapshot_wanted_{kNoSnapshot};
+  std::atomic<bool> expected_{false};
 
   mutable Mutex mu_{LockRank::kReplica};
   LocalFiles wanted_ LS_GUARDED_BY(mu_);

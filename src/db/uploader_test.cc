@@ -698,6 +698,7 @@ TEST_F(UploaderTest, AnotherDatabasesReplicaIsNotOverwritten) {
     other.Exec("INSERT INTO o VALUES (1)");
     ASSERT_TRUE(engine.SyncOnce(ctx_).ok());
   }
+  OutliveLease();
   const auto theirs = Restored(Txid{2});
   SqliteApp app(Path());
   Create(app);

@@ -14,6 +14,7 @@
 #include "litestream/replica_client.h"
 #include "litestream/result.h"
 #include "replica/plan.h"
+#include "storage/lease.h"
 
 namespace litestream {
 
@@ -105,6 +106,13 @@ struct CatalogueOwner {
   std::string place;  // ReplicaClient::Describe
 };
 
+// What a catalogue file says. As long as the lease of the replica bears the mark, nobody else has
+// changed the replica since.
+struct SavedCatalogue {
+  Catalogue catalogue;
+  LeaseMark lease;  // Unknown: none was held.
+};
+
 // A catalogue on local disk, for the time in which nothing changes: docs/formats/catalogue.md.
 //
 // The file is there only while it is exact. It is written when the replica has become quiet, and
@@ -124,10 +132,11 @@ class CatalogueFile {
 
   // Unset: unknown, list the replica. A file that is missing, damaged, unreadable or of another
   // owner is no error.
-  std::optional<Catalogue> Load(const CatalogueOwner& whose);
+  std::optional<SavedCatalogue> Load(const CatalogueOwner& whose);
   // Does nothing with a catalogue that has doubtful files: it is not exact. After an error there is
   // this file or none.
-  Result<void> Save(const Catalogue& catalogue, const CatalogueOwner& whose);
+  Result<void> Save(const Catalogue& catalogue, const CatalogueOwner& whose,
+                    const LeaseMark& lease);
   // Before every change of the replica; free when the file is known to be gone. After an error the
   // replica must not be changed.
   Result<void> Discard();

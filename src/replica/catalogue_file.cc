@@ -11,15 +11,15 @@ namespace {
 
 //   offset size   (header; integers big-endian)
 //        0    8  "LSCATLOG"
-//        8    4  version 1
+//        8    4  version 2
 //       12   40  number of files of the levels 0 to 9, 4 bytes each
-//       52    4  zero
+//       52    4  size of the lease's mark
 //       56    8  chain
 //       64    8  CRC-64 of the place
-//       72    8  CRC-64 of bytes 0..71 and of all entries
-// The entries follow, those of level 0 first, ascending by (first, last TXID).
+//       72    8  CRC-64 of bytes 0..71 and of everything behind the header
+// The entries follow, those of level 0 first, ascending by (first, last TXID); then the mark.
 constexpr std::string_view kMagic = "LSCATLOG";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kCountsOffset = 12;
 constexpr std::size_t kHeaderBytes = 80;
 
@@ -29,6 +29,11 @@ constexpr std::size_t kHeaderBytes = 80;
 //       16    8  size
 //       24    8  milliseconds since 1970
 constexpr std::size_t kEntryBytes = 32;
+
+//   offset size   (mark; nothing if none is known)
+//        0    8  generation of the lease
+// Its tag follows, to the end.
+constexpr std::size_t kMarkBytes = 8;
 
 constexpr std::size_t kMaxFileBytes = std::size_t{256} << 20;
 
@@ -55,22 +60,40 @@ std::optional<std::array<std::size_t, kLevelCount>> ParseHeader(std::span<const 
     counts[level] = LoadBe32(&file[kCountsOffset + 4 * level]);
     total += counts[level];
   }
-  if (file.size() != kHeaderBytes + kEntryBytes * total) return std::nullopt;
+  if (file.size() != kHeaderBytes + kEntryBytes * total + LoadBe32(&file[52])) return std::nullopt;
   return counts;
+}
+
+std::size_t SizeOf(const LeaseMark& mark) {
+  return mark.known() ? kMarkBytes + mark.tag.size() : 0;
+}
+
+void StoreMark(const LeaseMark& mark, std::byte* at) {
+  if (!mark.known()) return;
+  StoreBe64(at, static_cast<std::uint64_t>(mark.generation));
+  std::memcpy(at + kMarkBytes, mark.tag.data(), mark.tag.size());
+}
+
+LeaseMark LoadMark(std::span<const std::byte> bytes) {
+  if (bytes.size() < kMarkBytes) return {};
+  const auto tag = bytes.subspan(kMarkBytes);
+  return {.generation = static_cast<std::int64_t>(LoadBe64(bytes.data())),
+          .tag = std::string(reinterpret_cast<const char*>(tag.data()), tag.size()),
+          .instance = {}};
 }
 
 }  // namespace
 
-std::optional<Catalogue> CatalogueFile::Load(const CatalogueOwner& whose) {
+std::optional<SavedCatalogue> CatalogueFile::Load(const CatalogueOwner& whose) {
   const auto read = ReadSmallFile(env_, path_, kMaxFileBytes);
   if (!read.ok()) return std::nullopt;
   const auto bytes = std::as_bytes(std::span(read.value()));
   const auto counts = ParseHeader(bytes, whose);
   if (!counts) return std::nullopt;
-  Catalogue catalogue;
+  SavedCatalogue saved;
   const std::byte* at = bytes.data() + kHeaderBytes;
   for (std::size_t level = 0; level < kLevelCount; ++level) {
-    auto& entries = catalogue.levels_[level];
+    auto& entries = saved.catalogue.levels_[level];
     entries.reserve((*counts)[level]);
     for (std::size_t i = 0; i < (*counts)[level]; ++i, at += kEntryBytes) {
       const auto time = static_cast<std::int64_t>(LoadBe64(at + 24));
@@ -79,12 +102,14 @@ std::optional<Catalogue> CatalogueFile::Load(const CatalogueOwner& whose) {
                          .created_at = WallTime(std::chrono::milliseconds(time))});
     }
   }
-  return catalogue;
+  saved.lease = LoadMark(bytes.subspan(static_cast<std::size_t>(at - bytes.data())));
+  return saved;
 }
 
-Result<void> CatalogueFile::Save(const Catalogue& catalogue, const CatalogueOwner& whose) {
+Result<void> CatalogueFile::Save(const Catalogue& catalogue, const CatalogueOwner& whose,
+                                 const LeaseMark& lease) {
   if (!catalogue.doubtful().empty()) return {};
-  std::vector<std::byte> file(kHeaderBytes + kEntryBytes * catalogue.file_count());
+  std::vector<std::byte> file(kHeaderBytes + kEntryBytes * catalogue.file_count() + SizeOf(lease));
   std::memcpy(file.data(), kMagic.data(), kMagic.size());
   StoreBe32(&file[8], kVersion);
   StoreBe64(&file[56], whose.chain);
@@ -101,6 +126,8 @@ Result<void> CatalogueFile::Save(const Catalogue& catalogue, const CatalogueOwne
       at += kEntryBytes;
     }
   }
+  StoreMark(lease, at);
+  StoreBe32(&file[52], static_cast<std::uint32_t>(SizeOf(lease)));
   StoreBe64(&file[72], CrcOf(file));
   LS_TRY(Discard());  // If this fails to be written, an old one must not be left.
   gone_ = false;

@@ -186,19 +186,26 @@ class CatalogueFileTest : public ::testing::Test {
   ManualClock clock_;
   MemoryEnv env_{clock_, 1};
   const CatalogueOwner whose_{.chain = 42, .place = "s3://bucket/db"};
+  const LeaseMark mark_{.generation = 3, .tag = "\"etag\"", .instance = {}};
 };
 
 TEST_F(CatalogueFileTest, KeepsEverything) {
   const Catalogue catalogue = SomeFiles();
-  ASSERT_TRUE(File().Save(catalogue, whose_).ok());
+  ASSERT_TRUE(File().Save(catalogue, whose_, mark_).ok());
   env_.Crash(1);
-  EXPECT_EQ(File().Load(whose_), catalogue);
-  ASSERT_TRUE(File().Save({}, whose_).ok());
-  EXPECT_EQ(File().Load(whose_), Catalogue());
+  auto loaded = File().Load(whose_);
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->catalogue, catalogue);
+  EXPECT_EQ(loaded->lease, mark_);
+  ASSERT_TRUE(File().Save({}, whose_, {}).ok());
+  loaded = File().Load(whose_);
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->catalogue, Catalogue());
+  EXPECT_FALSE(loaded->lease.known());
 }
 
 TEST_F(CatalogueFileTest, SomebodyElsesIsUnknown) {
-  ASSERT_TRUE(File().Save(SomeFiles(), whose_).ok());
+  ASSERT_TRUE(File().Save(SomeFiles(), whose_, mark_).ok());
   EXPECT_FALSE(File().Load({.chain = 43, .place = whose_.place}));
   EXPECT_FALSE(File().Load({.chain = 42, .place = "s3://bucket/db2"}));
   EXPECT_TRUE(File().Load(whose_));
@@ -206,7 +213,7 @@ TEST_F(CatalogueFileTest, SomebodyElsesIsUnknown) {
 
 TEST_F(CatalogueFileTest, MissingOrUnreadableIsUnknown) {
   EXPECT_FALSE(File().Load(whose_));
-  ASSERT_TRUE(File().Save(SomeFiles(), whose_).ok());
+  ASSERT_TRUE(File().Save(SomeFiles(), whose_, mark_).ok());
   env_.SetFault([](const EnvCallInfo& info) {
     return info.call == EnvCall::kRead ? std::optional(EnvFault{}) : std::nullopt;
   });
@@ -217,14 +224,13 @@ TEST_F(CatalogueFileTest, MissingOrUnreadableIsUnknown) {
 TEST_F(CatalogueFileTest, DamagedIsUnknown) {
   Catalogue catalogue;
   for (std::uint64_t n = 1; n <= 3; ++n) catalogue.Add(Info(Id(1, n, n)));
-  ASSERT_TRUE(File().Save(catalogue, whose_).ok());
+  ASSERT_TRUE(File().Save(catalogue, whose_, mark_).ok());
   const std::string good = ReadSmallFile(env_, kPath, 1 << 20).value();
   const auto load = [&](const std::string& content) {
     EXPECT_TRUE(WriteFileAtomically(env_, kPath, std::as_bytes(std::span(content)), {}).ok());
     return File().Load(whose_);
   };
   for (std::size_t i = 0; i < good.size(); ++i) {
-    // (Bytes 52..55 are zero, and covered all the same.)
     for (int bit = 0; bit < 8; ++bit) {
       std::string bad = good;
       bad[i] = static_cast<char>(bad[i] ^ (1 << bit));
@@ -241,25 +247,25 @@ TEST_F(CatalogueFileTest, WhatIsDoubtfulIsNotSaved) {
   ASSERT_TRUE(file.Discard().ok());
   Catalogue catalogue = SomeFiles();
   catalogue.Doubt(Id(1, 77, 78));
-  ASSERT_TRUE(file.Save(catalogue, whose_).ok());
+  ASSERT_TRUE(file.Save(catalogue, whose_, mark_).ok());
   EXPECT_FALSE(File().Load(whose_));
 }
 
 // Somebody removed the whole state directory.
 TEST_F(CatalogueFileTest, NothingIsLeftOfARemovedDirectory) {
-  ASSERT_TRUE(File().Save(SomeFiles(), whose_).ok());
+  ASSERT_TRUE(File().Save(SomeFiles(), whose_, mark_).ok());
   ASSERT_TRUE(env_.RemoveTree("/meta").ok());
   EXPECT_TRUE(File().Discard().ok());
 }
 
 // What an earlier process saved is not so any more, and the disk is full.
 TEST_F(CatalogueFileTest, AFailedSaveLeavesNoOldOne) {
-  ASSERT_TRUE(File().Save(SomeFiles(), whose_).ok());
+  ASSERT_TRUE(File().Save(SomeFiles(), whose_, mark_).ok());
   env_.SetFault([](const EnvCallInfo& info) {
     return info.call == EnvCall::kWrite ? std::optional(EnvFault{.code = ErrorCode::kNoSpace})
                                         : std::nullopt;
   });
-  EXPECT_FALSE(File().Save({}, whose_).ok());
+  EXPECT_FALSE(File().Save({}, whose_, mark_).ok());
   env_.SetFault({});
   EXPECT_FALSE(File().Load(whose_));
 }
@@ -268,7 +274,7 @@ TEST_F(CatalogueFileTest, AFailedSaveLeavesNoOldOne) {
 TEST_F(CatalogueFileTest, ABusyTimeCostsTheSameHoweverLongItIs) {
   Catalogue catalogue = SomeFiles();
   CatalogueFile file = File();
-  ASSERT_TRUE(file.Save(catalogue, whose_).ok());
+  ASSERT_TRUE(file.Save(catalogue, whose_, mark_).ok());
   ASSERT_TRUE(file.Discard().ok());
   const std::uint64_t calls = env_.call_count();
   for (std::uint64_t n = 100; n < 5000; ++n) {
@@ -288,12 +294,13 @@ class Process {
   bool Run(int steps) {
     const auto loaded = file_.Load(whose_);
     if (loaded) {
-      EXPECT_TRUE(*loaded == Catalogue::FromListing(world_.Listing())) << "loaded what is not so";
+      EXPECT_TRUE(loaded->catalogue == Catalogue::FromListing(world_.Listing()))
+          << "loaded what is not so";
     }
-    Catalogue catalogue = loaded.value_or(Catalogue::FromListing(world_.Listing()));
+    Catalogue catalogue = loaded ? loaded->catalogue : Catalogue::FromListing(world_.Listing());
     for (int step = 0; step < steps; ++step) {
       if (random_() % 3 == 0) {
-        if (!file_.Save(catalogue, whose_).ok()) return false;
+        if (!file_.Save(catalogue, whose_, mark_).ok()) return false;
         continue;
       }
       if (!file_.Discard().ok()) return false;
@@ -325,6 +332,7 @@ class Process {
   CatalogueFile file_;
   Model& world_;
   const CatalogueOwner whose_;
+  const LeaseMark mark_;
   std::mt19937_64 random_;
 };
 

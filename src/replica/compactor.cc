@@ -89,11 +89,12 @@ Result<CompactionStep> Recognise(const Context& ctx, const CompactionTarget& tar
 // Writes the merge of the opened sources.
 Result<CompactionStep> WriteObject(const Context& ctx, const CompactionTarget& target,
                                    const FileId& id, CompactionSources& sources) {
-  if (target.before_write) LS_TRY(target.before_write());
+  if (target.before_write) LS_TRY(target.before_write(ctx));
   Body body(sources.merge());
   const WriteOptions options{
       .created_at = sources.merge().header().Timestamp(), .size_bytes = {}, .if_absent = true};
-  auto written = target.client.Write(ctx, id, body, options);
+  GuardedSource guarded(body, target.guard);
+  auto written = target.client.Write(ctx, id, guarded, options);
   if (written.ok()) {
     CompactionStep step{.outcome = Outcome::kWritten};
     step.written = written.value();

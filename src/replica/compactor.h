@@ -13,6 +13,7 @@
 #include "replica/catalogue.h"
 #include "replica/compaction_choice.h"
 #include "replica/merge.h"
+#include "storage/guarded_source.h"
 
 namespace litestream {
 
@@ -24,7 +25,9 @@ struct CompactionTarget {
   // it is as large. Unset: there are none.
   std::function<std::optional<MergeInput>(Txid)> local = {};
   // Called before the replica is changed (CatalogueFile::Discard). After an error it is not.
-  std::function<Result<void>()> before_write = {};
+  std::function<Result<void>(const Context&)> before_write = {};
+  // While an object goes up.
+  UploadGuard guard = {};
   CompactionBounds bounds = {};
   int threads = 1;  // That open sources at the same time.
 };

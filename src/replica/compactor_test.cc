@@ -146,7 +146,7 @@ class CompactorTest : public ::testing::Test {
   Catalogue catalogue_;
   CompactionBounds bounds_;
   std::function<std::optional<MergeInput>(Txid)> local_;
-  std::function<Result<void>()> before_write_;
+  std::function<Result<void>(const Context&)> before_write_;
   std::unique_ptr<ModelReplica> model_;
   // False: every step is that of a new process.
   bool remembers_ = false;
@@ -473,7 +473,9 @@ TEST_F(CompactorTest, NothingIsReplaced) {
 
 TEST_F(CompactorTest, WithoutTheCataloguesConsentNothingIsWritten) {
   PutAll(15, 4);
-  before_write_ = []() -> Result<void> { return Error(ErrorCode::kIo, "disk broken"); };
+  before_write_ = [](const Context&) -> Result<void> {
+    return Error(ErrorCode::kIo, "disk broken");
+  };
   const std::uint64_t writes = store_.calls(StorageCall::kWrite);
   EXPECT_EQ(TryStep(1).error().code(), ErrorCode::kIo);
   EXPECT_EQ(store_.calls(StorageCall::kWrite), writes);

@@ -29,10 +29,14 @@ Error HeldBy(const LeaseRecord& record) {
               : fmt::format("lease already held by {} until {}", record.owner, until)};
 }
 
-Result<void> CheckArgument(const Lease& lease) {
-  if (lease.record.generation == 0) return Error(ErrorCode::kInvalidArgument, "lease required");
-  if (lease.tag.empty()) return Error(ErrorCode::kInvalidArgument, "lease etag required");
+Result<void> CheckArgument(const LeaseMark& mark) {
+  if (mark.generation == 0) return Error(ErrorCode::kInvalidArgument, "lease required");
+  if (mark.tag.empty()) return Error(ErrorCode::kInvalidArgument, "lease etag required");
   return {};
+}
+
+LeaseRecord RecordOf(const LeaseMark& mark) {
+  return {.generation = mark.generation, .expires_at = {}, .owner = {}, .instance = mark.instance};
 }
 
 // A holder who takes up his own lease again is not a change of hands.
@@ -99,9 +103,10 @@ Result<std::optional<Lease>> Leaser::Look(const Context& ctx) {
   return std::optional<Lease>(std::move(lease));
 }
 
-Result<Lease> Leaser::Put(const Context& ctx, LeaseRecord record, std::string_view tag) {
+Result<Lease> Leaser::Put(const Context& ctx, LeaseRecord record, std::string_view tag,
+                          WallTime expires_at) {
   const MonoTime begun = ctx.clock().Monotonic();
-  record.expires_at = ctx.clock().Now() + options_.time_to_live;
+  record.expires_at = expires_at;
   record.owner = options_.owner;
   const std::string content = FormatLease(record);
   auto put = client_.PutObject(ctx, kLeaseName, content, tag);
@@ -123,19 +128,25 @@ bool Leaser::IsOurs(const LeaseRecord& record) const {
   return !options_.instance.empty() && record.instance.starts_with(options_.instance + "-");
 }
 
-Result<Lease> Leaser::Acquire(const Context& ctx) {
+Result<Lease> Leaser::Acquire(const Context& ctx, std::optional<LeaseRecord>* holder,
+                              const std::function<bool(const LeaseRecord&)>& is_stale) {
   LeaseRecord record;
   if (!options_.instance.empty()) {
-    record.instance = fmt::format("{}-{}", options_.instance, ++acquisitions_);
+    const std::string mine =
+        options_.nonce.empty() ? std::to_string(++acquisitions_) : options_.nonce;
+    record.instance = fmt::format("{}-{}", options_.instance, mine);
   }
   for (int attempt = 0; attempt < kAcquireAttempts; ++attempt) {
     const auto current = LS_TRY(Look(ctx));
     const bool ours = current && IsOurs(current->record);
-    if (current && !ours && ctx.clock().Now() <= current->record.expires_at) {
+    const bool stale = current && is_stale && is_stale(current->record);
+    if (current && !ours && !stale && ctx.clock().Now() <= current->record.expires_at) {
+      if (holder != nullptr) *holder = current->record;
       return HeldBy(current->record);
     }
     record.generation = current ? NextGeneration(current->record, ours) : 1;
-    auto lease = Put(ctx, record, current ? std::string_view(current->tag) : "");
+    auto lease = Put(ctx, record, current ? std::string_view(current->tag) : "",
+                     ctx.clock().Now() + options_.time_to_live);
     if (lease.ok() || !lease.error().Is(ErrorCode::kAlreadyExists)) return lease;
     // Somebody was faster: the next look tells who, unless it was released again.
   }
@@ -143,18 +154,25 @@ Result<Lease> Leaser::Acquire(const Context& ctx) {
 }
 
 Result<Lease> Leaser::Renew(const Context& ctx, const Lease& lease) {
-  LS_TRY(CheckArgument(lease));
-  const LeaseRecord record{.generation = lease.record.generation,
-                           .expires_at = {},
-                           .owner = {},
-                           .instance = lease.record.instance};
-  auto renewed = Put(ctx, record, lease.tag);
+  return Renew(ctx, MarkOf(lease));
+}
+
+Result<Lease> Leaser::Renew(const Context& ctx, const LeaseMark& mark) {
+  LS_TRY(CheckArgument(mark));
+  auto renewed = Put(ctx, RecordOf(mark), mark.tag, ctx.clock().Now() + options_.time_to_live);
   if (!renewed.ok() && renewed.error().Is(ErrorCode::kAlreadyExists)) return NotHeld();
   return renewed;
 }
 
+Result<LeaseMark> Leaser::GiveUp(const Context& ctx, const LeaseMark& mark) {
+  LS_TRY(CheckArgument(mark));
+  auto left = Put(ctx, RecordOf(mark), mark.tag, WallTime());
+  if (!left.ok() && left.error().Is(ErrorCode::kAlreadyExists)) return NotHeld();
+  return MarkOf(LS_TRY(std::move(left)));
+}
+
 Result<void> Leaser::Release(const Context& ctx, const Lease& lease) {
-  LS_TRY(CheckArgument(lease));
+  LS_TRY(CheckArgument(MarkOf(lease)));
   auto deleted = client_.DeleteObject(ctx, kLeaseName, lease.tag);
   if (!deleted.ok() && deleted.error().Is(ErrorCode::kAlreadyExists)) {
     // As in Put: perhaps we renewed it and never heard so.

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,10 +43,29 @@ struct Lease {
   bool ValidAt(MonoTime now) const { return now < valid_until; }
 };
 
+// What is left of a lease that has run out, or was given up. Whoever finds the object's tag to be
+// still this knows that nobody else had it since (Renew). The instance is the name that a renewal
+// writes, and by which it is known again if its answer is lost: a process that got the mark from
+// another one (a file) must put a name of its own there.
+struct LeaseMark {
+  std::int64_t generation = 0;
+  std::string tag;
+  std::string instance;
+  bool known() const { return !tag.empty(); }
+  friend bool operator==(const LeaseMark&, const LeaseMark&) = default;
+};
+inline LeaseMark MarkOf(const Lease& lease) {
+  return {
+      .generation = lease.record.generation, .tag = lease.tag, .instance = lease.record.instance};
+}
+
 struct LeaseOptions {
   std::string owner;  // For people: see DefaultLeaseOwner.
   // Random text. Owners can be equal: two containers may have the same host name and process id.
   std::string instance;
+  // If several holders follow each other under one instance, and each takes up the lease of the one
+  // before: random text that tells them apart. What they write is "<instance>-<nonce>".
+  std::string nonce = {};
   std::chrono::milliseconds time_to_live = kLeaseTimeToLive;
 };
 
@@ -61,13 +81,21 @@ class Leaser {
       : client_(client), options_(std::move(options)) {}
 
   // Takes the lease if there is none or it has run out. kAlreadyExists "lease already held by ..."
-  // if another holder has it; of several that try at the same time exactly one gets it. A lease
-  // that an earlier call took and could not report is taken again.
-  Result<Lease> Acquire(const Context& ctx);
+  // if another holder has it, who is then in `holder`; of several that try at the same time exactly
+  // one gets it. A lease that an earlier call took and could not report is taken again. `is_stale`
+  // may say of another's that it counts no more, whatever its time.
+  Result<Lease> Acquire(const Context& ctx, std::optional<LeaseRecord>* holder = nullptr,
+                        const std::function<bool(const LeaseRecord&)>& is_stale = nullptr);
 
   // Prolongs a lease. Also works after it has run out, as long as nobody came between: then nothing
   // was written to the replica by others either. kAlreadyExists "lease not held" otherwise.
   Result<Lease> Renew(const Context& ctx, const Lease& lease);
+  Result<Lease> Renew(const Context& ctx, const LeaseMark& mark);
+
+  // Ends it as Release does, but leaves the object there, with a time long past: whoever wants the
+  // lease gets it at once, and the mark says later whether somebody did. kAlreadyExists "lease not
+  // held".
+  Result<LeaseMark> GiveUp(const Context& ctx, const LeaseMark& mark);
 
   // kNotFound "lease already released", kAlreadyExists "lease not held".
   Result<void> Release(const Context& ctx, const Lease& lease);
@@ -76,8 +104,9 @@ class Leaser {
   Result<std::optional<Lease>> Look(const Context& ctx);
 
  private:
-  // Writes `record` with a new expiry if the object's tag is still `tag`; kAlreadyExists if not.
-  Result<Lease> Put(const Context& ctx, LeaseRecord record, std::string_view tag);
+  // Writes `record` with this expiry if the object's tag is still `tag`; kAlreadyExists if not.
+  Result<Lease> Put(const Context& ctx, LeaseRecord record, std::string_view tag,
+                    WallTime expires_at);
   bool IsOurs(const LeaseRecord& record) const;
 
   ReplicaClient& client_;

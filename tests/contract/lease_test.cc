@@ -25,6 +25,12 @@ std::string Message(const Result<T>& result) {
   return result.ok() ? "(no error)" : result.error().message();
 }
 
+Lease Now(Leaser& leaser, const Context& ctx) {
+  const auto lease = leaser.Look(ctx);
+  EXPECT_TRUE(lease.ok() && lease.value());
+  return lease.ok() && lease.value() ? *lease.value() : Lease();
+}
+
 TEST_P(LeaseTest, TakenAnewWithStocksFormat) {
   Leaser leaser(client(), Holder("a"));
   const auto lease = leaser.Acquire(at_clock_);
@@ -102,6 +108,26 @@ TEST_P(LeaseTest, RenewedByTheNextProcess) {
   const auto renewed = next.Renew(at_clock_, lease.value());
   ASSERT_TRUE(renewed.ok()) << renewed.error().message();
   EXPECT_EQ(renewed.value().record.owner, "c:1");
+}
+
+// Given up, and nobody came: the mark still holds. Somebody came: it does not, whatever he left.
+TEST_P(LeaseTest, GivenUp) {
+  Leaser first(client(), Holder("a"));
+  const auto lease = first.Acquire(at_clock_);
+  ASSERT_TRUE(lease.ok()) << lease.error().message();
+  const auto mark = first.GiveUp(at_clock_, MarkOf(lease.value()));
+  ASSERT_TRUE(mark.ok()) << mark.error().message();
+  EXPECT_EQ(Message(first.Renew(at_clock_, lease.value())), "(no error)")
+      << "the object is still of this instance: nobody came between";
+  const auto again = first.GiveUp(at_clock_, MarkOf(Now(first, at_clock_)));
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  Leaser second(client(), Holder("b"));
+  const auto taken = second.Acquire(at_clock_);
+  ASSERT_TRUE(taken.ok()) << "it is free at once: " << taken.error().message();
+  EXPECT_EQ(taken.value().record.generation, 2);
+  EXPECT_EQ(CodeOf(first.GiveUp(at_clock_, again.value())), ErrorCode::kAlreadyExists);
+  ASSERT_TRUE(second.GiveUp(at_clock_, MarkOf(taken.value())).ok());
+  EXPECT_EQ(Message(first.Renew(at_clock_, again.value())), "lease not held");
 }
 
 TEST_P(LeaseTest, Released) {

@@ -61,6 +61,8 @@ Life::Life(const LifeOptions& options)
 class Life::Client final : public contract::ForwardingClient {
  public:
   explicit Client(Life& life) : ForwardingClient(*life.client_), life_(life) {}
+  // When a level has its turn depends on the place.
+  std::string Describe() const override { return "the replica"; }
   Result<FileInfo> Write(const Context& ctx, const FileId& id, ByteSource& body,
                          const WriteOptions& options) override {
     auto written = ForwardingClient::Write(ctx, id, body, options);
@@ -149,9 +151,9 @@ std::uint64_t Life::ContentNow() const {
 
 Requests Life::Counted() const {
   return {.lists = store_.calls(StorageCall::kList),
-          .gets = store_.calls(StorageCall::kOpen),
-          .puts = store_.calls(StorageCall::kWrite),
-          .deletes = store_.calls(StorageCall::kDelete)};
+          .gets = store_.calls(StorageCall::kOpen) + store_.calls(StorageCall::kGetObject),
+          .puts = store_.calls(StorageCall::kWrite) + store_.calls(StorageCall::kPutObject),
+          .deletes = store_.calls(StorageCall::kDelete) + store_.calls(StorageCall::kDeleteObject)};
 }
 
 Requests Life::requests() const {

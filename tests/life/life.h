@@ -45,7 +45,7 @@ class EventsEnv final : public SplitEnv {
 };
 
 // Of the engine, by kind. A listing of a level, an object opened or a range of it, an object
-// stored, a call that removes up to 1,000 objects.
+// stored, a call that removes up to 1,000 objects. The lease is an object, too.
 struct Requests {
   std::uint64_t lists = 0;
   std::uint64_t gets = 0;

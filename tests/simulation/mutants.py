@@ -200,12 +200,11 @@ MUTANTS = [
      "  MonoTime at = M ? now + std::chrono::hours(24) : slow_tick_;\n"),
     ("polls-the-store", "the replica is listed at every tick",
      "src/db/uploader.cc",
-     "  const LocalFiles files = TakeWanted();\n  if (const auto later = NotNow(",
-     "  const LocalFiles files = TakeWanted();\n"
+     "  const bool expected = expected_.exchange(false);\n",
+     "  const bool expected = expected_.exchange(false);\n"
      "  if (M && files.range && position_ && *position_ >= files.range->max) {\n"
      "    (void)FindPosition(ctx, files).ok();\n"
-     "    return NextRun::At(now + std::chrono::seconds(30));\n  }\n"
-     "  if (const auto later = NotNow("),
+     "    return NextRun::At(now + std::chrono::seconds(30));\n  }\n"),
     ("wal-grows", "a due checkpoint is forgotten",
      "src/db/checkpointer.cc",
      "  const std::uint32_t fresh = NewFrames(held);\n",
@@ -265,6 +264,26 @@ MUTANTS = [
      "src/db/uploader.cc",
      "  position_.reset();\n  holdings_.Forget();\n",
      "  position_.reset();\n  if (!M) holdings_.Forget();\n"),
+    # Leases.
+    ("lease-not-checked", "a lease that was held once counts for ever",
+     "src/db/fence.cc",
+     "      if (valid_until_ >= now + kLeastLeft) return false;\n",
+     "      if ((M && term_ > 0) || valid_until_ >= now + kLeastLeft) return false;\n"),
+    ("lease-renewed-anyhow", "a lease is written whatever its object holds",
+     "src/storage/lease.cc",
+     "  auto put = client_.PutObject(ctx, kLeaseName, content, tag);\n",
+     "  const auto there = client_.GetObject(ctx, kLeaseName);\n"
+     "  const std::string any = M && there.ok() ? there.value().tag : std::string(tag);\n"
+     "  auto put = client_.PutObject(ctx, kLeaseName, content, any);\n"),
+    ("known-over-strangers", "what was known of a replica counts after somebody else had its lease",
+     "src/db/fence.cc",
+     "  holdings_.Void();\n  bool waited",
+     "  if (!M || term() == 0) holdings_.Void();\n  bool waited"),
+    ("known-over-strangers", "", "src/db/fence.cc",
+     "    ++term_;\n", "    if (!M || term_ == 0) ++term_;\n"),
+    ("known-over-strangers", "", "src/db/fence.cc",
+     "  if (!renewed.ok()) holdings_.Void();\n",
+     "  if (!M && !renewed.ok()) holdings_.Void();\n"),
     ("removes-again", "what was removed is still taken for there",
      "src/db/keeper_retention.cc",
      "  for (const FileId& id : ids) holdings_.Remove(id);\n",

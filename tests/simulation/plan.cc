@@ -157,6 +157,8 @@ Plan DrawPlan(std::uint64_t seed) {
   plan.park = dice.OneIn(2);
   if (dice.OneIn(6)) DrawLimits(plan.limits.emplace(), dice);
   DrawStreaming(plan, dice);
+  // A lease ends by the time of day of who wants it, and with a replica that is emptied.
+  plan.stranger = dice.OneIn(2) && !plan.clock_jumps && !plan.store_wiped;
   return plan;
 }
 

@@ -45,7 +45,8 @@ struct Plan {
   UpkeepOptions upkeep;                           // Levels, snapshots, retention.
   std::optional<LimitOptions> limits;             // Of its process.
   bool second_replica = false;
-  bool rival = false;  // A second one on the same database, that must keep out.
+  bool rival = false;     // A second one on the same database, that must keep out.
+  bool stranger = false;  // Somebody on another machine, who wants the leases now and then.
 
   // Trouble, and how often the chaos strikes.
   Nanos chaos{std::chrono::seconds(20)};

@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include <fmt/core.h>
+
 #include "base/try.h"
 #include "format/names.h"
 
@@ -14,6 +16,8 @@ constexpr std::size_t kSlowPieceBytes = 2'000;
 constexpr std::size_t kPieceBytes = std::size_t{64} << 10U;
 constexpr std::chrono::milliseconds kShortestTrip{2};
 constexpr std::chrono::milliseconds kLateListing{5'000};
+// A process may be kept from running between its last look at the clock and a request.
+constexpr std::int64_t kUnderWayNs = 10'000'000'000;
 
 class BytesSource final : public ByteSource {
  public:
@@ -46,7 +50,10 @@ class StoreClient final : public ReplicaClient {
   Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
                                      const ListOptions& options) override {
     const Fate fate = LS_TRY(Travel(ctx, "list", fmt::format("level {}", level.value)));
-    if (level == kLevel0 && process_.name() != "restorer") store_.on_look_();
+    if (level == kLevel0 && process_.name() != "restorer") {
+      store_.on_look_();
+      if (!store_.stranger_is_here()) store_.strangers_when_listed_ = store_.strangers_;
+    }
     auto files = LS_TRY(inner_->List(ctx, level, options));
     if (fate.lose_answer) return Away("list");
     if (store_.world_.faults_enabled()) Confuse(files);
@@ -60,6 +67,7 @@ class StoreClient final : public ReplicaClient {
                          const WriteOptions& options) override;
 
   Result<void> Delete(const Context& ctx, std::span<const FileId> ids) override {
+    store_.CheckFence(process_, "delete");
     const Fate fate = LS_TRY(Travel(ctx, "delete", ""));
     if (store_.faults_.lies_about_delete && store_.world_.faults_enabled()) return {};
     store_.before_delete_(ids);
@@ -187,6 +195,7 @@ Result<FileInfo> StoreClient::Write(const Context& ctx, const FileId& id, ByteSo
     if (slow) LS_TRY(ctx.Wait(store_.faults_.slow_body));
     content.insert(content.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(n));
   }
+  store_.CheckFence(process_, "put");
   const Fate fate = LS_TRY(Travel(ctx, "put", FormatLtxFilename(id.txids)));
   if (fate.half) return Away("put: broken off");
   BytesSource source(content);
@@ -198,6 +207,18 @@ Result<FileInfo> StoreClient::Write(const Context& ctx, const FileId& id, ByteSo
   }
   if (fate.lose_answer) return Away("put");
   return written;
+}
+
+// Of a request that begins now, of a replicator.
+void Store::CheckFence(const Process& process, std::string_view call) {
+  if (process.dead()) return;
+  if (stranger_is_here() && world_.now_ns() > stranger_since_ns_ + kUnderWayNs) {
+    world_.Fail(fmt::format("{} by {} while a stranger had the lease", call, process.name()));
+  }
+  if (strangers_when_listed_ != strangers_) {
+    world_.Fail(fmt::format("{} by {}, who has not listed the replica since a stranger had it",
+                            call, process.name()));
+  }
 }
 
 std::unique_ptr<ReplicaClient> Store::Connect(Process& process) {

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "litestream/replica_client.h"
@@ -48,6 +50,19 @@ class Store {
     after_delete_ = std::move(after);
   }
 
+  // Somebody on another machine has the lease from now on, until then.
+  void OnStranger(std::int64_t until_ns) {
+    if (world_.now_ns() >= stranger_until_ns_) {
+      stranger_since_ns_ = world_.now_ns();
+      ++strangers_;
+    }
+    stranger_until_ns_ = until_ns;
+  }
+  // And his lease is gone with everything else.
+  void OnWiped() { stranger_until_ns_ = std::min(stranger_until_ns_, world_.now_ns()); }
+  bool stranger_is_here() const { return world_.now_ns() < stranger_until_ns_; }
+  std::uint64_t strangers() const { return strangers_; }
+
   // It does not answer until then.
   void BreakUntil(std::int64_t at_ns) { broken_until_ns_ = at_ns; }
   bool broken() const { return world_.faults_enabled() && world_.now_ns() < broken_until_ns_; }
@@ -65,7 +80,13 @@ class Store {
   std::function<void()> on_look_;
   OnDelete before_delete_;
   OnDelete after_delete_;
+  void CheckFence(const Process& process, std::string_view call);
+
   std::int64_t broken_until_ns_ = 0;
+  std::int64_t stranger_since_ns_ = 0;
+  std::int64_t stranger_until_ns_ = 0;
+  std::uint64_t strangers_ = 0;  // Who came, all in all, and when it was listed last.
+  std::uint64_t strangers_when_listed_ = 0;
   std::uint64_t requests_ = 0;
 };
 

@@ -58,6 +58,9 @@ void Town::Open() {
   if (plan_.rival) {
     Add("rival", plan_.replicator_faults, false, [this](Process& p) { RunReplicator(p); });
   }
+  if (plan_.stranger) {
+    world_.Start("stranger", {}, [this](Process& p) { RunStranger(p); }).SetOutsideMachine();
+  }
   Add("restorer", {}, false, [this](Process& p) { RunRestorer(p); });
 }
 
@@ -230,6 +233,7 @@ void Town::WipeStore() {
   site.checker.OnHistoryCut();
   watch_.OnPeople();
   (void)site.store.Look()->DeleteAll(Context::Background()).ok();
+  site.store.OnWiped();
 }
 
 void Town::ExpireStore() {

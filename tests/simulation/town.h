@@ -109,6 +109,8 @@ class Town {
   Site& AnySite(Random& dice) { return *sites_[dice.Below(sites_.size())]; }
   void RunReplicator(Process& process);
   void CloseReplicator(Process& process, Database& database);
+  void RunStranger(Process& process);
+  void Visit(Process& process, Site& site);
   void RunRestorer(Process& process);
   void RestoreOnce(Process& process, Site& site);
   void RemoveFiles(Process& process);
@@ -123,6 +125,7 @@ class Town {
   bool calm_ = false;
   bool closed_ = false;
   std::uint64_t strikes_ = 0;
+  std::uint64_t visits_ = 0;
   std::uint64_t restores_ = 0;
   std::vector<std::unique_ptr<Role>> roles_;
   Process* mayor_ = nullptr;

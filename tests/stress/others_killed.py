@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""SIGKILL for the others: a restore at random moments, and the first of two replicators.
+"""SIGKILL for the others: a restore at random moments, the first of two replicators, the holder of
+a lease.
 
 restore: whatever the moment, the output is not there, or is the database that it was before
 (-force), or is the restored one, whole. The next restore leaves nothing of the killed ones behind.
 
 heir: a second replicator of the same database waits, and touches nothing; when the first one is
 killed it goes on where that one was, for both replicas of the database.
+
+standby: a second replicator with a state directory of its own writes nothing to the replica while
+the first has the lease; when that one is killed it takes over within the life of the lease, above
+what is there, and changes nothing of that. The first one, started again, waits in its turn.
 """
 import argparse
 import random
@@ -16,6 +21,7 @@ import rig
 from rig import lab
 
 RESTORES = 40
+LEASE_SECONDS = 30
 CONFIG = """\
 dbs:
   - path: {database}
@@ -23,6 +29,13 @@ dbs:
     replicas:
       - {{path: {first}, sync-interval: 50ms}}
       - {{path: {second}, sync-interval: 300ms}}
+"""
+STANDBY = """\
+dbs:
+  - path: {database}
+    meta-path: {meta}
+    monitor-interval: 50ms
+    replica: {{path: {replica}, sync-interval: 200ms}}
 """
 
 
@@ -92,7 +105,54 @@ def heir(one, chance):
     return f"{len(one.checked)} TXIDs as committed, both replicas level"
 
 
-TESTS = {"restore": restore, "heir": heir}
+def standby(one, chance):
+    configs, logs = [], []
+    for n in range(2):
+        configs.append(one.folder / f"{n}.yml")
+        logs.append(one.folder / f"log-{n}")
+        configs[n].write_text(STANDBY.format(database=one.database, meta=one.folder / f"meta-{n}",
+                                             replica=one.replica))
+
+    def start(n):
+        return one.tool.replicate_config(configs[n], logs[n])
+
+    def uploads(n):
+        return logs[n].read_text(errors="replace").count('msg="ltx file uploaded"')
+
+    one.log = logs[1]
+    one.writer.run(count=5)
+    writing = one.writer.start(rate=20, log=one.folder / "writer-log")
+    first = start(0)
+    lab.wait_for("the first upload", lambda: uploads(0) > 0)
+    second = start(1)
+    time.sleep(chance.uniform(LEASE_SECONDS, LEASE_SECONDS + 10))
+    lab.require(first.poll() is None and second.poll() is None, "a replicator ended by itself")
+    lab.require(uploads(1) == 0, "the second one writes although the first has the lease")
+    said = logs[1].read_text(errors="replace").count("another process has the lease")
+    lab.require(said == 1, f"the second one said {said} times that it waits")
+    lab.kill(first)
+    killed = time.monotonic()
+    had = {path: path.read_bytes() for path in one.replica.rglob("*.ltx")}
+    lab.wait_for("the second one", lambda: uploads(1) > 0, LEASE_SECONDS + 15)
+    took = time.monotonic() - killed
+    # Back again, with what it had captured and not uploaded: now it is the one that waits.
+    before = uploads(0)
+    first = start(0)
+    time.sleep(5)
+    lab.require(uploads(0) == before, "the first one writes although the second has the lease")
+    changed = [path for path, content in had.items()
+               if path.exists() and path.read_bytes() != content]
+    lab.require(not changed, f"what was there has other content now: {changed}")
+    lab.require(lab.stop(writing) == 0, "the writer failed")
+    lab.kill(first)
+    lab.require(lab.stop(second) == 0, "the second one failed")
+    one.compare_newest()
+    one.verify()
+    one.check_txids(sample=60)
+    return f"taken over after {took:.0f} s, {len(one.checked)} TXIDs as committed"
+
+
+TESTS = {"restore": restore, "heir": heir, "standby": standby}
 
 
 def main():

@@ -14,6 +14,7 @@
 #include "db/database.h"
 #include "replica/plan.h"
 #include "replica/restore.h"
+#include "storage/lease.h"
 #include "storage/memory_client.h"
 #include "tests/support/golden.h"
 #include "tests/support/sqlite_app.h"
@@ -82,6 +83,9 @@ class DbFixture : public ::testing::Test {
     Database* const database = &engine();
     return std::move(CloseDatabases(ctx, {&database, 1}, retry_interval).front());
   }
+  // The lease of an engine that died together with its state, or on a machine that was started
+  // anew, keeps others out until it has run out.
+  void OutliveLease() { clock_.Advance(kLeaseTimeToLive + std::chrono::seconds(1)); }
   // Captures and uploads what is committed now; the TXID.
   Txid Sync() {
     const auto synced = engine().SyncOnce(ctx_);
