@@ -46,6 +46,27 @@ class ContinueTest : public DbFixture {
     }
     return out;
   }
+  // The same WAL as a machine of the other byte order would have summed it.
+  static std::vector<std::byte> SummedBigEndian(std::vector<std::byte> wal) {
+    StoreBe32(&wal[0], 0x377f0683);
+    WalChecksum checksum = {};
+    const auto sum = [&checksum, &wal](std::size_t at, std::size_t size) {
+      checksum = ContinueWalChecksum(checksum, std::span(wal).subspan(at, size), true);
+    };
+    const auto store = [&checksum, &wal](std::size_t at) {
+      StoreBe32(&wal[at], checksum[0]);
+      StoreBe32(&wal[at + 4], checksum[1]);
+    };
+    const std::uint32_t page_size = LoadBe32(&wal[8]);
+    sum(0, 24);
+    store(24);
+    for (std::size_t at = kWalHeaderSize; at < wal.size(); at += WalFrameSize(page_size)) {
+      sum(at, 8);
+      sum(at + kWalFrameHeaderSize, page_size);
+      store(at + 16);
+    }
+    return wal;
+  }
   LtxHeader Newest() {
     LocalLtx local(Env::Real(), Meta(), {}, {});
     EXPECT_TRUE(local.Open().ok());
@@ -93,6 +114,30 @@ TEST_F(ContinueTest, NothingNewMakesNoFile) {
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Sync(), Txid{1});
   Stop();
   EXPECT_EQ(Sync(), Txid{1});
+}
+
+// The same, of a WAL that came from a machine of the other byte order: the header that said so is
+// overwritten by then.
+TEST_F(ContinueTest, D1TailOfTheOtherByteOrderIsNoticed) {
+  {
+    const auto source = dir_.path() / "source";
+    SqliteApp app(source);
+    CreateTable(app, 20);
+    std::filesystem::copy(source, Path());
+    const auto wal = SummedBigEndian(ReadWholeFile(source.string() + "-wal"));
+    std::ofstream(Wal(), std::ios::binary)
+        .write(reinterpret_cast<const char*>(wal.data()), static_cast<std::streamsize>(wal.size()));
+  }
+  SqliteApp app(Path());
+  app.Exec("PRAGMA wal_autocheckpoint = 0");
+  ASSERT_EQ(app.Int("SELECT count(*) FROM t"), 20);
+  Sync();
+  Stop();
+  Write(app, 10);
+  app.Exec("PRAGMA wal_checkpoint(RESTART)");
+  Write(app, 1);
+  EXPECT_EQ(Sync(), Txid{2});
+  ExpectRestores();
 }
 
 // D1, R43, R44: frames are appended behind the position while nobody watches, backfilled, and the

@@ -72,12 +72,13 @@ Result<Decision> Capture::ExamineRestart(Attachment& attachment, const WalView& 
   if (got < next.size()) return doubt("the WAL was cut behind the last captured frame");
   const auto frame = std::span<const std::byte>(next);
   const WalFrameHeader header = ParseWalFrameHeader(frame.first<kWalFrameHeaderSize>());
-  const auto wal = LS_TRY(attachment.ReadWalHeader());
-  const bool big_endian = wal && wal->big_endian_checksums;
-  WalChecksum checksum = ContinueWalChecksum(position_.end.checksum, frame.first(8), big_endian);
-  checksum = ContinueWalChecksum(checksum, frame.subspan(kWalFrameHeaderSize), big_endian);
-  if (header.salts == position_.salts && header.checksum == checksum) {
-    return doubt("frames behind the last captured one were never captured");
+  // The header that said in which order the old WAL was summed is overwritten.
+  for (const bool big_endian : {false, true}) {
+    WalChecksum checksum = ContinueWalChecksum(position_.end.checksum, frame.first(8), big_endian);
+    checksum = ContinueWalChecksum(checksum, frame.subspan(kWalFrameHeaderSize), big_endian);
+    if (header.salts == position_.salts && header.checksum == checksum) {
+      return doubt("frames behind the last captured one were never captured");
+    }
   }
   return Decision{Continuation::kRestarted, "WAL restarted"};
 }

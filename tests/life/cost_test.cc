@@ -37,7 +37,7 @@ struct Workload {
   const char* row;    // Of the table.
   nanoseconds every;  // A commit; 0: none.
   hours warm_up;      // Until what comes first has come.
-  hours measured;     // Stands for the month: whole times six hours, which is how often it lists.
+  hours measured;     // Stands for the month: whole times 12 hours, which is how often it lists.
   seconds sync_interval;
   friend void PrintTo(const Workload& workload, std::ostream* out) { *out << workload.row; }
 };
@@ -45,8 +45,8 @@ struct Workload {
 constexpr Workload kWorkloads[] = {
     {"idle", nanoseconds(0), hours(24), hours(24 * 30), seconds(1)},
     {"light", minutes(1), hours(2), hours(24), seconds(1)},
-    {"heavy", milliseconds(100), hours(1), hours(6), seconds(1)},
-    {"heavy, `sync-interval: 10s`", milliseconds(100), hours(1), hours(6), seconds(10)},
+    {"heavy", milliseconds(100), hours(1), hours(12), seconds(1)},
+    {"heavy, `sync-interval: 10s`", milliseconds(100), hours(1), hours(12), seconds(10)},
 };
 
 struct Cost {

@@ -174,14 +174,14 @@ MUTANTS = [
      ".size_bytes = body.size_bytes, .if_absent = true};\n",
      ".size_bytes = body.size_bytes, .if_absent = !M};\n"),
     ("nothing-listed", "a replica counts as empty until something was written to it",
-     "src/db/uploader.cc",
+     "src/db/uploader_position.cc",
      "  const ReplicaListing listing = LS_TRY(ListReplica(ctx, *options_.client, false));\n"
      "  const Txid newest",
      "  const ReplicaListing listing =\n"
      "      M ? ReplicaListing() : LS_TRY(ListReplica(ctx, *options_.client, false));\n"
      "  const Txid newest"),
     ("anything-is-ours", "a replica that another history wrote to is continued",
-     "src/db/uploader.cc",
+     "src/db/uploader_position.cc",
      "  const Txid newest = listing.newest();\n  if (newest > files.range->max) return false;\n",
      "  const Txid newest = listing.newest();\n  if (M) return true;\n"
      "  if (newest > files.range->max) return false;\n"),
