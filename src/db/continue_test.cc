@@ -11,6 +11,7 @@
 #include "format/wal.h"
 #include "tests/support/db_fixture.h"
 #include "tests/support/fault_env.h"
+#include "tests/support/recorded_log.h"
 
 namespace litestream {
 namespace {
@@ -136,7 +137,10 @@ TEST_F(ContinueTest, D1TailOfTheOtherByteOrderIsNoticed) {
   Write(app, 10);
   app.Exec("PRAGMA wal_checkpoint(RESTART)");
   Write(app, 1);
+  RecordedLog recorded(LogLevel::kInfo);
+  log_ = recorded.logger();
   EXPECT_EQ(Sync(), Txid{2});
+  EXPECT_EQ(recorded.Count("behind the last captured one were never captured"), 1);
   ExpectRestores();
 }
 
