@@ -105,9 +105,12 @@ void DrawFaults(FaultRates& rates, Random& dice) {
 }
 
 void DrawStreaming(Plan& plan, Random& dice) {
-  if (dice.OneIn(2)) plan.stream_above_bytes = OneOf(dice, std::array<std::uint64_t, 2>{0, 30'000});
+  if (!dice.OneIn(2)) return;
+  plan.stream_above_bytes = OneOf(dice, std::array<std::uint64_t, 2>{0, 30'000});
   plan.store_faults.slow_body =
-      OneOf(dice, std::array{milliseconds(0), milliseconds(10), milliseconds(100)});
+      OneOf(dice, std::array{milliseconds(0), milliseconds(30), milliseconds(300)});
+  // Most of the time one is under way.
+  if (dice.OneIn(2) && !plan.upkeep.levels.empty()) plan.upkeep.snapshot_interval = seconds(5);
 }
 
 void DrawStore(StoreFaults& faults, Random& dice) {
