@@ -9,8 +9,9 @@ packages=(
   # Building.
   g++ cmake ninja-build git python3
   libfmt-dev liblz4-dev libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
+  libcurl4-openssl-dev libssl-dev libpugixml-dev
   # Tests and benchmarks.
-  libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4
+  libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4 openssl
   # The simulator: calls that stand still in the middle. ucontext makes two system calls a switch.
   libboost-context-dev
   # Fuzzing, static checks, formatting.

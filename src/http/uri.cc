@@ -1,0 +1,84 @@
+#include "http/uri.h"
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+#include "http/headers.h"
+
+namespace litestream::http {
+namespace {
+
+std::string Escape(std::string_view text, bool keep_slash) {
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '.' || c == '_' || c == '~' || (keep_slash && c == '/');
+    if (plain) {
+      out += c;
+    } else {
+      out += fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string EscapeComponent(std::string_view text) {
+  return Escape(text, false);
+}
+
+std::string EscapePath(std::string_view text) {
+  return Escape(text, true);
+}
+
+std::string CanonicalQuery(const QueryParameters& parameters) {
+  QueryParameters escaped;
+  for (const auto& [name, value] : parameters) {
+    escaped.emplace_back(EscapeComponent(name), EscapeComponent(value));
+  }
+  std::ranges::sort(escaped);
+  std::string out;
+  for (const auto& [name, value] : escaped) {
+    if (!out.empty()) out += '&';
+    out += name;
+    out += '=';
+    out += value;
+  }
+  return out;
+}
+
+bool ParseUrl(std::string_view url, SplitUrl& out) {
+  const std::size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return false;
+  out.scheme = LowerCase(url.substr(0, scheme));
+  if (out.scheme != "http" && out.scheme != "https") return false;
+  url.remove_prefix(scheme + 3);
+  const std::size_t slash = url.find('/');
+  out.authority = LowerCase(url.substr(0, slash));
+  out.path = slash == std::string_view::npos ? "" : std::string(url.substr(slash));
+  if (out.authority.empty() || out.authority.find_first_of("@?# ") != std::string::npos ||
+      out.path.find_first_of("?#") != std::string::npos) {
+    return false;
+  }
+  out.host = out.authority;
+  const std::size_t colon = out.host.rfind(':');
+  const std::size_t bracket = out.host.rfind(']');
+  if (colon != std::string::npos && (bracket == std::string::npos || colon > bracket)) {
+    out.host.resize(colon);
+  }
+  if (out.host.size() >= 2 && out.host.front() == '[' && out.host.back() == ']') {
+    out.host = out.host.substr(1, out.host.size() - 2);
+  }
+  return !out.host.empty();
+}
+
+std::string HostHeader(const SplitUrl& url) {
+  const std::string_view usual = url.scheme == "http" ? ":80" : ":443";
+  if (!url.authority.ends_with(usual)) return url.authority;
+  return url.authority.substr(0, url.authority.size() - usual.size());
+}
+
+}  // namespace litestream::http

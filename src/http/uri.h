@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace litestream::http {
+
+// Every byte but A-Z a-z 0-9 - . _ ~ as %XX, upper case.
+std::string EscapeComponent(std::string_view text);
+// The same, slashes kept: a key as the path of a URL. Nothing is cleaned: "//", "/./" stay.
+std::string EscapePath(std::string_view text);
+
+using QueryParameters = std::vector<std::pair<std::string, std::string>>;
+// "a=1&b=", escaped and in the order of the escaped names, as signatures want it.
+std::string CanonicalQuery(const QueryParameters& parameters);
+
+struct SplitUrl {
+  std::string scheme;     // Lower case.
+  std::string authority;  // host[:port], lower case
+  std::string host;       // Without port and brackets.
+  std::string path;       // As it is; "" if there is none.
+};
+// Of an http or https URL without user, query and fragment. False if it is none.
+bool ParseUrl(std::string_view url, SplitUrl& out);
+// What the Host header holds: the port only if it is not the scheme's.
+std::string HostHeader(const SplitUrl& url);
+
+}  // namespace litestream::http
