@@ -12,6 +12,8 @@ packages=(
   libcurl4-openssl-dev libssl-dev libpugixml-dev
   # Tests and benchmarks.
   libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4 openssl
+  # A real S3 server for the tests of that backend.
+  radosgw ceph-mon ceph-osd
   # The simulator: calls that stand still in the middle. ucontext makes two system calls a switch.
   libboost-context-dev
   # Fuzzing, static checks, formatting.

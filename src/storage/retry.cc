@@ -39,6 +39,12 @@ std::chrono::nanoseconds RetryDelay(const RetryPolicy& policy, int failures, con
 
 Result<void> Retry(const Context& ctx, const RetryPolicy& policy,
                    const std::function<Result<void>()>& call) {
+  return Retry(ctx, policy, call, std::chrono::nanoseconds::zero());
+}
+
+Result<void> Retry(const Context& ctx, const RetryPolicy& policy,
+                   const std::function<Result<void>()>& call,
+                   const std::chrono::nanoseconds& asked) {
   for (int failures = 1;; ++failures) {
     LS_TRY(ctx.Check());
     auto result = call();
@@ -50,7 +56,10 @@ Result<void> Retry(const Context& ctx, const RetryPolicy& policy,
       if (failures == 1) return result;
       return std::move(result).error().Wrap(fmt::format("after {} attempts", failures));
     }
-    LS_TRY(ctx.Wait(RetryDelay(policy, failures, ctx.clock())), "{}", result.error().message());
+    // Jitter on top, or all that were told the same come back together.
+    const auto least = std::min<std::chrono::nanoseconds>(asked, kMaxRetryAfter);
+    LS_TRY(ctx.Wait(least + RetryDelay(policy, failures, ctx.clock())), "{}",
+           result.error().message());
   }
 }
 

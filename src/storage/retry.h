@@ -26,5 +26,11 @@ std::chrono::nanoseconds RetryDelay(const RetryPolicy& policy, int failures, con
 // there was more than one; our own cancellation or deadline ends it at once.
 Result<void> Retry(const Context& ctx, const RetryPolicy& policy,
                    const std::function<Result<void>()>& call);
+// The same for a server that may say when to come again: `asked`, looked at after each failure, is
+// what its last answer said. At least so long is waited, but never more than kMaxRetryAfter.
+inline constexpr std::chrono::seconds kMaxRetryAfter{30};
+Result<void> Retry(const Context& ctx, const RetryPolicy& policy,
+                   const std::function<Result<void>()>& call,
+                   const std::chrono::nanoseconds& asked);
 
 }  // namespace litestream

@@ -125,5 +125,28 @@ TEST(Retry, CancelledWhileItWaits) {
   EXPECT_EQ(calls, 1);
 }
 
+TEST(Retry, WaitsAsLongAsTheServerAsksFor) {
+  ManualClock clock;
+  const Context ctx(std::stop_token(), std::nullopt, clock);
+  const RetryPolicy policy{.attempts = 3,
+                           .first_delay = std::chrono::milliseconds(0),
+                           .max_delay = std::chrono::milliseconds(0)};
+  std::chrono::nanoseconds asked{0};
+  std::vector<std::chrono::nanoseconds> times;
+  const MonoTime begun = clock.Monotonic();
+  const auto result = Retry(
+      ctx, policy,
+      [&]() -> Result<void> {
+        times.emplace_back(clock.Monotonic() - begun);
+        asked = times.size() == 1 ? std::chrono::seconds(7) : std::chrono::seconds(86400);
+        return Error(ErrorCode::kThrottled, "slow down");
+      },
+      asked);
+  EXPECT_FALSE(result.ok());
+  ASSERT_EQ(times.size(), 3U);
+  EXPECT_EQ(times[1], std::chrono::seconds(7));
+  EXPECT_EQ(times[2], std::chrono::seconds(7) + kMaxRetryAfter);
+}
+
 }  // namespace
 }  // namespace litestream

@@ -1,0 +1,524 @@
+#include "backend/s3/s3_client.h"
+
+#include <algorithm>
+#include <charconv>
+#include <deque>
+#include <set>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "backend/s3/upload.h"
+#include "base/try.h"
+#include "format/names.h"
+#include "http/digest.h"
+#include "http/xml.h"
+#include "storage/layout.h"
+
+namespace litestream {
+namespace {
+
+using s3::Call;
+using s3::Session;
+
+constexpr std::string_view kTimestampHeader = "x-amz-meta-litestream-timestamp";
+constexpr std::size_t kDeleteBatch = 1000;
+constexpr std::size_t kPageKeys = 1000;
+constexpr std::size_t kHeadsUnderWay = 32;
+constexpr std::size_t kDeletesUnderWay = 16;
+constexpr std::size_t kMaxObjectBytes = 1 << 20;
+
+Error Broken(std::string message) {
+  return {ErrorCode::kUnavailable, std::move(message)};
+}
+
+bool IsNear(std::string_view host) {
+  return host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") ||
+         host.starts_with("10.") || host.starts_with("192.168.") || host == "::1" ||
+         (host.starts_with("172.") && host.size() > 7 && host.substr(4, 3) >= "16." &&
+          host.substr(4, 3) <= "31.");
+}
+
+Result<void> CheckEncryption(const s3::Options& options) {
+  const s3::Encryption& encryption = options.encryption;
+  const auto invalid = [](std::string message) {
+    return Error(ErrorCode::kInvalidArgument, "s3: " + std::move(message));
+  };
+  if (!encryption.customer_key.empty() && !encryption.kms_key_id.empty()) {
+    return invalid(
+        "cannot use both sse-customer-key and sse-kms-key-id; they are mutually "
+        "exclusive");
+  }
+  if (encryption.customer_key.empty()) return {};
+  if (!encryption.customer_algorithm.empty() && encryption.customer_algorithm != "AES256") {
+    return invalid(fmt::format("sse-customer-algorithm must be AES256, not {}",
+                               encryption.customer_algorithm));
+  }
+  const auto key = http::FromBase64(encryption.customer_key);
+  if (!key || key->size() != 32) return invalid("sse-customer-key must be 32 bytes in base64");
+  if (!encryption.customer_key_md5.empty() &&
+      encryption.customer_key_md5 != http::Base64(http::Md5(*key))) {
+    return invalid("sse-customer-key-md5 is not that of sse-customer-key");
+  }
+  http::SplitUrl url;
+  if (http::ParseUrl(options.endpoint, url) && url.scheme == "http" && !IsNear(url.host)) {
+    return invalid(
+        "sse-customer-key requires HTTPS endpoint (http is taken for this machine and "
+        "private networks only)");
+  }
+  return {};
+}
+
+class S3Client final : public ReplicaClient {
+ public:
+  S3Client(s3::Options options, std::shared_ptr<s3::Shared> shared)
+      : session_(std::make_shared<Session>(std::move(options), std::move(shared))) {}
+
+  std::string_view type() const override { return "s3"; }
+  std::string Describe() const override {
+    return fmt::format("s3://{}/{}", session_->options().bucket, session_->options().path);
+  }
+  Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
+                                     const ListOptions& options) override;
+  Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,
+                                           const ByteRange& range) override;
+  Result<FileInfo> Write(const Context& ctx, const FileId& id, ByteSource& body,
+                         const WriteOptions& options) override;
+  Result<void> Delete(const Context& ctx, std::span<const FileId> ids) override;
+  Result<void> DeleteAll(const Context& ctx) override;
+  Result<TaggedObject> GetObject(const Context& ctx, std::string_view name) override;
+  Result<std::string> PutObject(const Context& ctx, std::string_view name, std::string_view content,
+                                std::string_view tag) override;
+  Result<void> DeleteObject(const Context& ctx, std::string_view name,
+                            std::string_view tag) override;
+
+ private:
+  // Concatenated as it is: an empty path gives a leading slash, as in stock Litestream.
+  std::string Key(std::string_view relative) const {
+    return fmt::format("{}/{}", session_->options().path, relative);
+  }
+  std::string Key(const FileId& id) const {
+    return Key(RelativePath(ReplicaLayout::kHexLevel, id));
+  }
+  Result<std::string> ObjectKey(std::string_view name) const;
+  http::Headers ObjectHeaders() const;
+
+  struct Listed {
+    std::string key;
+    std::uint64_t size_bytes = 0;
+    std::string last_modified;
+  };
+  // Calls `take` for each key, in the server's order, until it says false.
+  template <typename Take>
+  Result<void> ListKeys(const Context& ctx, const std::string& prefix,
+                        const std::string& start_after, std::size_t page_keys, Take take);
+  Result<void> FillExactTimes(const Context& ctx, std::vector<FileInfo>& files);
+  Result<void> DeleteKeys(const Context& ctx, std::span<const std::string> keys);
+  Result<void> DeleteBatch(const Context& ctx, std::span<const std::string> keys);
+  Result<void> DeleteOneByOne(const Context& ctx, std::span<const std::string> keys);
+
+  Result<bool> IsThere(const Context& ctx, const std::string& key);
+  Result<std::string> PutConditional(const Context& ctx, const std::string& key,
+                                     std::string_view content, const http::Header& condition);
+  Result<std::string> PutIfTag(const Context& ctx, const std::string& key, std::string_view name,
+                               std::string_view content, std::string_view tag);
+  Result<void> TryOutConditions(const Context& ctx, const std::string& key,
+                                std::string_view content);
+  Error NoConditions(const std::string& host) const;
+
+  const std::shared_ptr<Session> session_;
+};
+
+// The body of an answer. One attempt: who reads goes on with another where this one breaks off.
+class S3Source final : public ByteSource {
+ public:
+  S3Source(std::unique_ptr<http::Exchange> exchange, std::uint64_t limit_bytes)
+      : exchange_(std::move(exchange)), left_bytes_(limit_bytes) {}
+
+  Result<std::size_t> Read(const Context& ctx, std::span<std::byte> out) override {
+    if (exchange_ == nullptr || left_bytes_ == 0) return std::size_t{0};
+    out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left_bytes_)));
+    const std::size_t count = LS_TRY(exchange_->Read(ctx, out), "s3");
+    left_bytes_ -= count;
+    if (count == 0 && !out.empty()) exchange_.reset();
+    return count;
+  }
+
+ private:
+  std::unique_ptr<http::Exchange> exchange_;  // Null: nothing (more) to read.
+  std::uint64_t left_bytes_;
+};
+
+// ---- Lists
+
+template <typename Take>
+Result<void> S3Client::ListKeys(const Context& ctx, const std::string& prefix,
+                                const std::string& start_after, std::size_t page_keys, Take take) {
+  std::string token;
+  for (;;) {
+    http::QueryParameters query = {{"list-type", "2"}, {"prefix", prefix}};
+    if (!start_after.empty()) query.emplace_back("start-after", start_after);
+    if (!token.empty()) query.emplace_back("continuation-token", token);
+    if (page_keys < kPageKeys) query.emplace_back("max-keys", std::to_string(page_keys));
+    const auto answer = LS_TRY(session_->Do(ctx, {.query = query}));
+    auto root = http::ParseXml(answer.body);
+    if (!root.ok() || root.value().name != "ListBucketResult") {
+      return Broken(fmt::format("s3: list {}: the answer is no list", Describe()));
+    }
+    for (const http::XmlElement& element : root.value().children) {
+      if (element.name != "Contents") continue;
+      Listed listed{.key = element.TextOf("Key"), .last_modified = element.TextOf("LastModified")};
+      const std::string size = element.TextOf("Size");
+      const char* const end = size.data() + size.size();
+      if (size.empty() || std::from_chars(size.data(), end, listed.size_bytes).ptr != end) {
+        return Broken(fmt::format("s3: list {}: {} has no size", Describe(), listed.key));
+      }
+      // A server that forgets about the prefix must not have us delete what is not ours.
+      if (!listed.key.starts_with(prefix)) {
+        return Broken(fmt::format("s3: list {}: {} was not asked for", Describe(), listed.key));
+      }
+      if (!take(listed)) return {};
+    }
+    if (root.value().TextOf("IsTruncated") != "true") return {};
+    const std::string next = root.value().TextOf("NextContinuationToken");
+    if (next.empty() || next == token) {
+      return Broken(fmt::format("s3: list {}: there is more, and no token to get it", Describe()));
+    }
+    token = next;
+  }
+}
+
+Result<std::vector<FileInfo>> S3Client::List(const Context& ctx, Level level,
+                                             const ListOptions& options) {
+  const std::string prefix = Key(LevelPrefix(ReplicaLayout::kHexLevel, level)) + "/";
+  // Names from there on go on with "-", which comes behind nothing.
+  const std::string start = options.seek.value == 0 ? "" : prefix + FormatTxid(options.seek);
+  const std::size_t page = options.limit == 0 ? kPageKeys : std::min(options.limit, kPageKeys);
+  std::vector<FileInfo> files;
+  LS_TRY(ListKeys(ctx, prefix, start, page, [&](const Listed& listed) {
+    const auto txids = ParseLtxFilename(std::string_view(listed.key).substr(prefix.size()));
+    if (!txids || txids->min < options.seek) return true;
+    FileInfo file{.id = {.level = level, .txids = *txids}, .size_bytes = listed.size_bytes};
+    if (auto time = ParseTimestamp(listed.last_modified); time.ok()) file.created_at = time.value();
+    files.push_back(file);
+    return options.limit == 0 || files.size() < options.limit;
+  }));
+  std::ranges::sort(files, {}, &FileInfo::id);
+  if (options.exact_times) LS_TRY(FillExactTimes(ctx, files));
+  return files;
+}
+
+Result<void> S3Client::FillExactTimes(const Context& ctx, std::vector<FileInfo>& files) {
+  std::deque<s3::PendingCall> under_way;
+  std::vector<FileInfo> kept;
+  std::size_t asked = 0;
+  for (const FileInfo& file : files) {
+    while (asked < files.size() && under_way.size() < kHeadsUnderWay) {
+      under_way.push_back(session_->Begin(
+          ctx, {.method = "HEAD", .key = Key(files[asked++].id), .with_customer_key = true}));
+    }
+    auto answer = session_->Finish(ctx, under_way.front());
+    under_way.pop_front();
+    // It went while it was listed.
+    if (!answer.ok() && answer.error().Is(ErrorCode::kNotFound)) continue;
+    const http::Response head = LS_TRY(std::move(answer), "read the time of a file");
+    kept.push_back(file);
+    const auto time = ParseTimestamp(http::HeaderValue(head.headers, kTimestampHeader));
+    if (time.ok()) kept.back().created_at = time.value();
+  }
+  files = std::move(kept);
+  return {};
+}
+
+// ---- Files
+
+Result<std::unique_ptr<ByteSource>> S3Client::Open(const Context& ctx, const FileId& id,
+                                                   const ByteRange& range) {
+  // The range begins at the end, or behind it.
+  constexpr int kRangeNotSatisfiable = 416;
+  Call call{.key = Key(id), .with_customer_key = true, .accepted_status = kRangeNotSatisfiable};
+  const bool all = range.offset_bytes == 0 && range.length_bytes == 0;
+  const std::uint64_t limit = range.length_bytes == 0 ? ~std::uint64_t{0} : range.length_bytes;
+  if (!all) {
+    call.headers.push_back(
+        {"Range",
+         range.length_bytes == 0 || range.offset_bytes + (limit - 1) < range.offset_bytes
+             ? fmt::format("bytes={}-", range.offset_bytes)
+             : fmt::format("bytes={}-{}", range.offset_bytes, range.offset_bytes + (limit - 1))});
+  }
+  auto exchange = LS_TRY(session_->Open(ctx, call));
+  if (exchange->status() == kRangeNotSatisfiable) return std::make_unique<S3Source>(nullptr, 0);
+  const std::string said = http::HeaderValue(exchange->headers(), "content-range");
+  const std::string want = fmt::format("bytes {}-", range.offset_bytes);
+  if (range.offset_bytes > 0 && (exchange->status() != 206 || !said.starts_with(want))) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("s3: {}: asked for bytes from {}, the server sends others ({} {})",
+                             *call.key, range.offset_bytes, exchange->status(), said));
+  }
+  return std::make_unique<S3Source>(std::move(exchange), limit);
+}
+
+http::Headers S3Client::ObjectHeaders() const {
+  const s3::Options& options = session_->options();
+  http::Headers headers;
+  if (!options.storage_class.empty()) {
+    headers.push_back({"x-amz-storage-class", options.storage_class});
+  }
+  if (!options.encryption.kms_key_id.empty()) {
+    headers.push_back({"x-amz-server-side-encryption", "aws:kms"});
+    headers.push_back(
+        {"x-amz-server-side-encryption-aws-kms-key-id", options.encryption.kms_key_id});
+  } else if (options.encryption.server_key) {
+    headers.push_back({"x-amz-server-side-encryption", "AES256"});
+  }
+  return headers;
+}
+
+Result<FileInfo> S3Client::Write(const Context& ctx, const FileId& id, ByteSource& body,
+                                 const WriteOptions& options) {
+  s3::UploadTarget target{.key = Key(id),
+                          .headers = ObjectHeaders(),
+                          .if_absent = options.if_absent,
+                          .size_bytes = options.size_bytes};
+  target.headers.push_back({std::string(kTimestampHeader), FormatTimestamp(options.created_at)});
+  if (options.if_absent) {
+    const std::string host = LS_TRY(session_->Where(ctx)).host;
+    const bool large = !options.size_bytes || *options.size_bytes > s3::kMinPartBytes;
+    // Not every server that knows the condition on a PUT knows it at the end of an upload in parts.
+    if ((large || !session_->shared().conditional_writes(host).value_or(false)) &&
+        LS_TRY(IsThere(ctx, target.key))) {
+      return Error(ErrorCode::kAlreadyExists, fmt::format("s3: {} is there already", target.key));
+    }
+  }
+  const std::uint64_t bytes = LS_TRY(s3::Upload(ctx, *session_, target, body));
+  return FileInfo{.id = id, .size_bytes = bytes, .created_at = options.created_at};
+}
+
+Result<bool> S3Client::IsThere(const Context& ctx, const std::string& key) {
+  auto head = session_->Do(ctx, {.method = "HEAD", .key = key, .with_customer_key = true});
+  if (head.ok()) return true;
+  if (head.error().Is(ErrorCode::kNotFound)) return false;
+  return std::move(head).error();
+}
+
+Result<void> S3Client::Delete(const Context& ctx, std::span<const FileId> ids) {
+  std::vector<std::string> keys;
+  for (const FileId& id : ids) keys.push_back(Key(id));
+  return DeleteKeys(ctx, keys);
+}
+
+Result<void> S3Client::DeleteAll(const Context& ctx) {
+  std::vector<std::string> keys;
+  LS_TRY(ListKeys(ctx, Key(""), "", kPageKeys, [&](const Listed& listed) {
+    keys.push_back(listed.key);
+    return true;
+  }));
+  return DeleteKeys(ctx, keys);
+}
+
+Result<void> S3Client::DeleteKeys(const Context& ctx, std::span<const std::string> keys) {
+  while (!keys.empty()) {
+    const auto batch = keys.first(std::min(keys.size(), kDeleteBatch));
+    keys = keys.subspan(batch.size());
+    if (!session_->provider().batch_delete) {
+      LS_TRY(DeleteOneByOne(ctx, batch));
+      continue;
+    }
+    auto deleted = DeleteBatch(ctx, batch);
+    if (!deleted.ok() && deleted.error().Is(ErrorCode::kUnsupported)) {
+      deleted = DeleteOneByOne(ctx, batch);
+    }
+    LS_TRY(std::move(deleted));
+  }
+  return {};
+}
+
+Result<void> S3Client::DeleteBatch(const Context& ctx, std::span<const std::string> keys) {
+  std::string body = "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
+  for (const std::string& key : keys) {
+    body += fmt::format("<Object><Key>{}</Key></Object>", http::EscapeXml(key));
+  }
+  body += "</Delete>";
+  Call call{.method = "POST",
+            .query = {{"delete", ""}},
+            .headers = {{"Content-Type", "application/xml"}}};
+  if (session_->options().require_content_md5.value_or(session_->provider().content_md5)) {
+    call.headers.push_back({"Content-MD5", http::Base64(http::Md5(body))});
+  } else {
+    const std::uint32_t crc = http::Crc32(body);
+    const char bytes[] = {static_cast<char>(crc >> 24), static_cast<char>(crc >> 16),
+                          static_cast<char>(crc >> 8), static_cast<char>(crc)};
+    call.headers.push_back({"x-amz-checksum-crc32", http::Base64({bytes, sizeof bytes})});
+  }
+  call.body = std::make_shared<const std::string>(std::move(body));
+  const auto answer = LS_TRY(session_->Do(ctx, call));
+  const auto root = http::ParseXml(answer.body);
+  if (!root.ok() || root.value().name != "DeleteResult") {
+    return Broken("s3: failed to delete files: the answer does not say what was deleted");
+  }
+  std::set<std::string_view> missing(keys.begin(), keys.end());
+  std::string failed;
+  ErrorCode code = ErrorCode::kInternal;
+  for (const http::XmlElement& element : root.value().children) {
+    if (element.name != "Deleted" && element.name != "Error") continue;
+    const std::string key = element.TextOf("Key");
+    missing.erase(key);
+    const std::string error = element.TextOf("Code");
+    if (element.name == "Deleted" || error == "NoSuchKey") continue;
+    failed += fmt::format("\n{}: {} {}", key, error, element.TextOf("Message"));
+    code = s3::MeaningOf(400, error);
+  }
+  for (const std::string_view key : missing) {
+    failed += fmt::format("\n{}: the server does not say that it is deleted", key);
+    if (code == ErrorCode::kInternal) code = ErrorCode::kUnavailable;
+  }
+  if (failed.empty()) return {};
+  return Error(code, "s3: failed to delete files:" + failed);
+}
+
+Result<void> S3Client::DeleteOneByOne(const Context& ctx, std::span<const std::string> keys) {
+  std::deque<s3::PendingCall> under_way;
+  std::size_t asked = 0;
+  for (std::size_t done = 0; done < keys.size(); ++done) {
+    while (asked < keys.size() && under_way.size() < kDeletesUnderWay) {
+      under_way.push_back(session_->Begin(ctx, {.method = "DELETE", .key = keys[asked++]}));
+    }
+    auto answer = session_->Finish(ctx, under_way.front());
+    under_way.pop_front();
+    if (!answer.ok() && !answer.error().Is(ErrorCode::kNotFound)) return std::move(answer).error();
+  }
+  return {};
+}
+
+// ---- Small objects
+
+Result<std::string> S3Client::ObjectKey(std::string_view name) const {
+  if (name.empty() || name.front() == '/' || name.back() == '/') {
+    return Error(ErrorCode::kInvalidArgument, fmt::format("\"{}\" is no name of an object", name));
+  }
+  return session_->options().path.empty() ? std::string(name) : Key(name);
+}
+
+Result<TaggedObject> S3Client::GetObject(const Context& ctx, std::string_view name) {
+  const std::string key = LS_TRY(ObjectKey(name));
+  const auto answer = LS_TRY(session_->Do(ctx, {.key = key, .with_customer_key = true}));
+  if (answer.body.size() > kMaxObjectBytes) {
+    return Error(ErrorCode::kCorruption, fmt::format("s3: {} is too large", key));
+  }
+  TaggedObject object{.content = answer.body, .tag = http::HeaderValue(answer.headers, "etag")};
+  if (object.tag.empty()) return Broken(fmt::format("s3: {}: the answer has no ETag", key));
+  return object;
+}
+
+Result<std::string> S3Client::PutConditional(const Context& ctx, const std::string& key,
+                                             std::string_view content,
+                                             const http::Header& condition) {
+  Call call{.method = "PUT",
+            .key = key,
+            .headers = ObjectHeaders(),
+            .body = std::make_shared<const std::string>(content),
+            .with_customer_key = true};
+  call.headers.push_back({"Content-Type", "application/json"});
+  call.headers.push_back(condition);
+  const auto answer = LS_TRY(session_->Do(ctx, call));
+  std::string tag = http::HeaderValue(answer.headers, "etag");
+  if (tag.empty()) return Broken(fmt::format("s3: {}: upload failed: no ETag returned", key));
+  return tag;
+}
+
+Result<std::string> S3Client::PutIfTag(const Context& ctx, const std::string& key,
+                                       std::string_view name, std::string_view content,
+                                       std::string_view tag) {
+  auto put = PutConditional(ctx, key, content, {"If-Match", std::string(tag)});
+  if (put.ok()) return put;
+  if (put.error().Is(ErrorCode::kNotFound)) {
+    return Error(ErrorCode::kAlreadyExists, fmt::format("s3: {} is gone", key));
+  }
+  if (!put.error().Is(ErrorCode::kAlreadyExists) || tag.size() < 2 || tag.front() != '"') {
+    return put;
+  }
+  // Ceph's gateway (16) compares with the quotes, and so finds any tag another one. If the object
+  // has exactly this tag, that is why.
+  const auto now = GetObject(ctx, name);
+  if (!now.ok() || now.value().tag != tag) return put;
+  return PutConditional(ctx, key, content,
+                        {"If-Match", std::string(tag.substr(1, tag.size() - 2))});
+}
+
+Error S3Client::NoConditions(const std::string& host) const {
+  return {ErrorCode::kUnsupported,
+          fmt::format("s3: {} does not keep to conditional writes (If-None-Match, If-Match), so a "
+                      "lease cannot keep two writers apart; set `lease: off` and see to it that "
+                      "only one process writes to {}",
+                      host, Describe())};
+}
+
+// A server that does not know a condition ignores it. So two writes that must fail are tried, of
+// the same content to the object that we have just written.
+Result<void> S3Client::TryOutConditions(const Context& ctx, const std::string& key,
+                                        std::string_view content) {
+  const std::string host = LS_TRY(session_->Where(ctx)).host;
+  if (session_->shared().conditional_writes(host)) return {};
+  const http::Header conditions[] = {{"If-None-Match", "*"},
+                                     {"If-Match", "\"00000000000000000000000000000000\""}};
+  for (const http::Header& condition : conditions) {
+    const auto put = PutConditional(ctx, key, content, condition);
+    if (put.ok()) {
+      session_->shared().SetConditionalWrites(host, false);
+      return NoConditions(host);
+    }
+    if (!put.error().Is(ErrorCode::kAlreadyExists)) return put.error();
+  }
+  session_->shared().SetConditionalWrites(host, true);
+  return {};
+}
+
+Result<std::string> S3Client::PutObject(const Context& ctx, std::string_view name,
+                                        std::string_view content, std::string_view tag) {
+  const std::string key = LS_TRY(ObjectKey(name));
+  const std::string host = LS_TRY(session_->Where(ctx)).host;
+  if (!session_->shared().conditional_writes(host).value_or(true)) return NoConditions(host);
+  std::string stored =
+      LS_TRY(tag.empty() ? PutConditional(ctx, key, content, {"If-None-Match", "*"})
+                         : PutIfTag(ctx, key, name, content, tag));
+  LS_TRY(TryOutConditions(ctx, key, content));
+  return stored;
+}
+
+Result<void> S3Client::DeleteObject(const Context& ctx, std::string_view name,
+                                    std::string_view tag) {
+  const std::string key = LS_TRY(ObjectKey(name));
+  // A DELETE of what is not there is a success, and not every server knows the condition on it.
+  const auto now = LS_TRY(GetObject(ctx, name));
+  if (!tag.empty() && now.tag != tag) {
+    return Error(ErrorCode::kAlreadyExists, fmt::format("s3: {} has another tag", key));
+  }
+  Call call{.method = "DELETE", .key = key};
+  if (!tag.empty()) call.headers.push_back({"If-Match", std::string(tag)});
+  auto deleted = session_->Do(ctx, call);
+  if (!deleted.ok() && deleted.error().Is(ErrorCode::kUnsupported)) {
+    call.headers.clear();
+    deleted = session_->Do(ctx, call);
+  }
+  if (!deleted.ok()) return std::move(deleted).error();
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ReplicaClient>> MakeS3Client(s3::Options options,
+                                                    std::shared_ptr<s3::Shared> shared) {
+  if (options.bucket.empty()) {
+    return Error(ErrorCode::kInvalidArgument, "s3: bucket name is required");
+  }
+  LS_TRY(CheckEncryption(options));
+  if (options.access_key_id.empty() != options.secret_access_key.empty()) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "s3: access-key-id and secret-access-key must both be given, or none");
+  }
+  // What is wrong with them shows here, and not with the first commit.
+  LS_TRY(s3::MakeAddress(options, options.region.empty() ? "us-east-1" : options.region));
+  return std::make_unique<S3Client>(std::move(options), std::move(shared));
+}
+
+}  // namespace litestream

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "http/client.h"
+#include "litestream/error.h"
+
+namespace litestream::s3 {
+
+// What a server says went wrong.
+struct ServerError {
+  int status = 0;
+  std::string code;  // "NoSuchKey"; "" where the answer has no body (HEAD).
+  std::string message;
+  std::string region;  // Where the bucket is, if the answer tells.
+  // What it means to us. One table for every request; see s3_error_test.cc.
+  ErrorCode meaning = ErrorCode::kInternal;
+
+  // Other keys, or the same ones renewed, may help.
+  bool IsCredentials() const;
+  bool IsClockSkew() const;
+};
+// Of an answer with a status from 300, or with <Error> in a body of status 200.
+ServerError ParseServerError(const http::Response& response);
+
+ErrorCode MeaningOf(int status, std::string_view code);
+
+// For people: what was done, what the server says, what to change.
+Error Describe(const ServerError& error, std::string_view doing, std::string_view bucket);
+
+// The Retry-After header: seconds or a date. Zero if there is none.
+std::chrono::nanoseconds RetryAfter(const http::Headers& headers, WallTime now);
+// "Sat, 28 Nov 2026 00:36:59 GMT"; the epoch if it is none.
+WallTime ParseHttpDate(std::string_view text);
+
+}  // namespace litestream::s3

@@ -1,0 +1,276 @@
+#include "backend/s3/session.h"
+
+#include <array>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/try.h"
+#include "http/digest.h"
+#include "http/xml.h"
+
+namespace litestream::s3 {
+namespace {
+
+constexpr std::string_view kDefaultRegion = "us-east-1";
+constexpr std::size_t kMaxAnswerBytes = 16 << 20;
+// After a correction that makes another attempt worth while: the clock, the credentials.
+constexpr int kAttempts = 2;
+
+Provider ProviderOfEndpoint(const std::string& endpoint) {
+  http::SplitUrl url;
+  if (!http::ParseUrl(endpoint, url)) return ProviderOf("");
+  return ProviderOf(url.host);
+}
+
+// <Error> in a body of status 200: the server noticed too late.
+bool HasErrorBody(const http::Response& response) {
+  if (response.status != 200 || response.body.find("<Error>") == std::string::npos) return false;
+  const auto parsed = http::ParseXml(response.body);
+  return parsed.ok() && parsed.value().name == "Error";
+}
+
+Options WithDerived(Options options) {
+  Encryption& encryption = options.encryption;
+  if (encryption.customer_key.empty()) return options;
+  if (encryption.customer_algorithm.empty()) encryption.customer_algorithm = "AES256";
+  if (encryption.customer_key_md5.empty()) {
+    const auto key = http::FromBase64(encryption.customer_key);
+    if (key) encryption.customer_key_md5 = http::Base64(http::Md5(*key));
+  }
+  return options;
+}
+
+}  // namespace
+
+Shared::Shared(std::shared_ptr<http::Client> http, CredentialSources sources)
+    : http_(std::move(http)),
+      sources_(std::move(sources)),
+      credentials_([this](const Context& ctx) { return FindCredentials(ctx, sources_); },
+                   *sources_.clock) {}
+
+std::optional<bool> Shared::conditional_writes(const std::string& host) const {
+  MutexLock lock(mu_);
+  const auto found = conditional_.find(host);
+  return found == conditional_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void Shared::SetConditionalWrites(const std::string& host, bool works) {
+  MutexLock lock(mu_);
+  conditional_[host] = works;
+}
+
+Session::Session(Options options, std::shared_ptr<Shared> shared)
+    : options_(WithDerived(std::move(options))),
+      shared_(std::move(shared)),
+      provider_(ProviderOfEndpoint(options_.endpoint)) {}
+
+WallTime Session::Now() const {
+  return options_.clock->Now() + std::chrono::milliseconds(clock_offset_ms_.load());
+}
+
+std::string Session::Doing(const Call& call) const {
+  const std::string where =
+      call.key ? fmt::format("{}/{}", options_.bucket, *call.key) : options_.bucket;
+  return fmt::format("s3: {} {}", call.method, where);
+}
+
+Result<http::SigningKeys> Session::Keys(const Context& ctx) {
+  if (!options_.access_key_id.empty() && !options_.secret_access_key.empty()) {
+    return http::SigningKeys{options_.access_key_id, options_.secret_access_key,
+                             options_.session_token};
+  }
+  return shared_->credentials().Get(ctx);
+}
+
+Result<Address> Session::Where(const Context& ctx) {
+  {
+    MutexLock lock(mu_);
+    if (address_) return *address_;
+  }
+  std::string region = options_.region;
+  if (region.empty() && IsArn(options_.bucket)) region = RegionOfArn(options_.bucket);
+  if (region.empty() && !options_.endpoint.empty()) region = std::string(kDefaultRegion);
+  if (region.empty()) region = LS_TRY(AskForRegion(ctx));
+  Address address = LS_TRY(MakeAddress(options_, region));
+  MutexLock lock(mu_);
+  address_ = address;
+  return address;
+}
+
+Result<std::string> Session::AskForRegion(const Context& ctx) {
+  const std::string host = "s3.us-east-1.amazonaws.com";
+  const http::QueryParameters query = {{"location", ""}};
+  const http::SigV4Input input{.method = "GET",
+                               .host = host,
+                               .escaped_path = "/" + http::EscapeComponent(options_.bucket),
+                               .query = query,
+                               .payload_hash = http::Hex(http::Sha256("")),
+                               .time = Now(),
+                               .region = std::string(kDefaultRegion)};
+  const http::SigningKeys keys = LS_TRY(Keys(ctx));
+  const http::Request request{
+      .url = fmt::format("https://{}{}?{}", host, input.escaped_path, http::CanonicalQuery(query)),
+      .headers = http::SignV4(input, keys),
+      .tls = {.ca_file = options_.ca_file}};
+  http::Response answer;
+  LS_TRY(Retry(ctx, options_.retry,
+               [&]() -> Result<void> {
+                 answer = LS_TRY(shared_->http().Do(ctx, request));
+                 if (answer.status < 500) return {};
+                 return Describe(ParseServerError(answer), "s3: cannot lookup bucket region",
+                                 options_.bucket);
+               }),
+         "s3: cannot lookup bucket region");
+  if (answer.status == 200) {
+    const auto root = LS_TRY(http::ParseXml(answer.body), "s3: cannot lookup bucket region");
+    if (root.text.empty()) return std::string(kDefaultRegion);
+    return root.text == "EU" ? std::string("eu-west-1") : root.text;
+  }
+  const ServerError error = ParseServerError(answer);
+  if (!error.region.empty()) return error.region;
+  for (const char* name : {"AWS_REGION", "AWS_DEFAULT_REGION"}) {
+    const std::string region = shared_->sources().environment(name);
+    if (!region.empty()) return region;
+  }
+  return Describe(error, "s3: cannot lookup bucket region", options_.bucket).Wrap("set `region`");
+}
+
+Result<http::Request> Session::Sign(const Context& ctx, const Call& call, http::SigningKeys& keys) {
+  const Address where = LS_TRY(Where(ctx));
+  keys = LS_TRY(Keys(ctx));
+  http::Headers headers = call.headers;
+  if (call.with_customer_key && !options_.encryption.customer_key.empty()) {
+    const std::string prefix = "x-amz-server-side-encryption-customer-";
+    headers.push_back({prefix + "algorithm", options_.encryption.customer_algorithm});
+    headers.push_back({prefix + "key", options_.encryption.customer_key});
+    headers.push_back({prefix + "key-MD5", options_.encryption.customer_key_md5});
+  }
+  if (options_.requester_pays) headers.push_back({"x-amz-request-payer", "requester"});
+  if (provider_.consistent_header) headers.push_back({"X-Tigris-Consistent", "true"});
+  const std::string path =
+      call.key ? where.object_prefix + http::EscapePath(*call.key) : where.bucket_path;
+  const bool sign_payload = !call.body || options_.sign_payload.value_or(true);
+  const http::SigV4Input input{
+      .method = call.method,
+      .host = where.host,
+      .escaped_path = path,
+      .query = call.query,
+      .headers = headers,
+      .payload_hash = sign_payload ? http::Hex(http::Sha256(call.body ? *call.body : ""))
+                                   : std::string(http::kUnsignedPayload),
+      .time = Now(),
+      .region = where.region};
+  for (http::Header& header : http::SignV4(input, keys)) headers.push_back(std::move(header));
+  const std::string query = http::CanonicalQuery(call.query);
+  http::Request request{.method = call.method,
+                        .url = where.origin + path + (query.empty() ? "" : "?" + query),
+                        .headers = std::move(headers),
+                        .body = call.body,
+                        .tls = {.verify = !options_.skip_verify, .ca_file = options_.ca_file}};
+  // POST and PUT have a length, even if it is 0.
+  if (!request.body && (call.method == "POST" || call.method == "PUT")) {
+    request.body = std::make_shared<const std::string>();
+  }
+  return request;
+}
+
+std::optional<Error> Session::Judge(const Call& call, const http::Response& response,
+                                    std::chrono::nanoseconds* retry_after) {
+  if (response.status < 300 && !HasErrorBody(response)) return std::nullopt;
+  ServerError error = ParseServerError(response);
+  if (error.status == 200) error.meaning = MeaningOf(error.status = 500, error.code);
+  if (error.code == "InternalError" || error.status >= 500 || error.status == 429) {
+    *retry_after = RetryAfter(response.headers, options_.clock->Now());
+  }
+  return Describe(error, Doing(call), options_.bucket);
+}
+
+// One attempt, and a second one where the first one taught us something. The answer is a success.
+Result<std::unique_ptr<http::Exchange>> Session::Attempt(const Context& ctx, const Call& call,
+                                                         std::chrono::nanoseconds* retry_after) {
+  for (int attempt = 1;; ++attempt) {
+    http::SigningKeys keys;
+    const http::Request request = LS_TRY(Sign(ctx, call, keys));
+    auto exchange = LS_TRY(shared_->http().Begin(ctx, request));
+    LS_TRY(exchange->Wait(ctx));
+    if (exchange->status() < 300 || exchange->status() == call.accepted_status) return exchange;
+    const http::Response answer = LS_TRY(exchange->Finish(ctx, kMaxAnswerBytes));
+    const ServerError error = ParseServerError(answer);
+    if (attempt < kAttempts && error.IsClockSkew()) {
+      const WallTime server = ParseHttpDate(http::HeaderValue(answer.headers, "date"));
+      if (server != WallTime()) {
+        clock_offset_ms_ = (server - options_.clock->Now()).count();
+        continue;
+      }
+    }
+    if (attempt < kAttempts && error.IsCredentials() && options_.access_key_id.empty()) {
+      shared_->credentials().Refused(keys);
+      continue;
+    }
+    return *Judge(call, answer, retry_after);
+  }
+}
+
+Result<std::unique_ptr<http::Exchange>> Session::Open(const Context& ctx, const Call& call) {
+  std::unique_ptr<http::Exchange> opened;
+  std::chrono::nanoseconds retry_after{0};
+  LS_TRY(Retry(
+      ctx, options_.retry,
+      [&]() -> Result<void> {
+        retry_after = std::chrono::nanoseconds::zero();
+        opened = LS_TRY(Attempt(ctx, call, &retry_after));
+        return {};
+      },
+      retry_after));
+  return opened;
+}
+
+Result<http::Response> Session::Do(const Context& ctx, const Call& call) {
+  http::Response response;
+  std::chrono::nanoseconds retry_after{0};
+  LS_TRY(Retry(
+      ctx, options_.retry,
+      [&]() -> Result<void> {
+        retry_after = std::chrono::nanoseconds::zero();
+        const auto exchange = LS_TRY(Attempt(ctx, call, &retry_after));
+        response = LS_TRY(exchange->Finish(ctx, kMaxAnswerBytes));
+        if (auto error = Judge(call, response, &retry_after)) return *std::move(error);
+        return {};
+      },
+      retry_after));
+  return response;
+}
+
+PendingCall Session::Begin(const Context& ctx, Call call) {
+  auto exchange = [&]() -> Result<std::unique_ptr<http::Exchange>> {
+    http::SigningKeys keys;
+    return shared_->http().Begin(ctx, LS_TRY(Sign(ctx, call, keys)));
+  }();
+  return {.call = std::move(call), .exchange = std::move(exchange)};
+}
+
+Result<http::Response> Session::Finish(const Context& ctx, PendingCall& pending) {
+  const auto first = [&]() -> Result<http::Response> {
+    auto exchange = LS_TRY(std::move(pending.exchange));
+    return exchange->Finish(ctx, kMaxAnswerBytes);
+  }();
+  if (first.ok()) {
+    std::chrono::nanoseconds retry_after{0};
+    const auto error = Judge(pending.call, first.value(), &retry_after);
+    if (!error) return first;
+    // What Do would do about it at once.
+    const ServerError said = ParseServerError(first.value());
+    if (!IsRetryable(*error) && !said.IsCredentials() && !said.IsClockSkew()) return *error;
+    if (IsRetryable(*error)) {
+      const auto wait = std::min<std::chrono::nanoseconds>(retry_after, kMaxRetryAfter);
+      LS_TRY(ctx.Wait(wait + RetryDelay(options_.retry, 1, ctx.clock())), "{}", error->message());
+    }
+    return Do(ctx, pending.call);
+  }
+  if (!IsRetryable(first.error())) return first;
+  LS_TRY(ctx.Wait(RetryDelay(options_.retry, 1, ctx.clock())), "{}", first.error().message());
+  return Do(ctx, pending.call);
+}
+
+}  // namespace litestream::s3
