@@ -8,6 +8,7 @@
 
 #include "backend/file/file_client.h"
 #include "base/try.h"
+#include "cli/s3_replica.h"
 #include "config/paths.h"
 #include "storage/counted_client.h"
 #include "storage/limited_client.h"
@@ -97,12 +98,15 @@ Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
                                                          const config::ReplicaConfig& replica,
                                                          const FileOwner& owner,
                                                          const SharedByReplicas& shared) {
-  if (replica.type != "file") {
+  std::unique_ptr<ReplicaClient> client;
+  if (replica.type == "file") {
+    client = MakeFileClient(env, {.root = LS_TRY(RootOf(env, replica)), .owner = owner});
+  } else if (replica.type == "s3") {
+    client = LS_TRY(MakeS3Replica(replica));
+  } else {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("replica type {} is not available in this build", replica.type));
   }
-  const std::string root = LS_TRY(RootOf(env, replica));
-  auto client = MakeFileClient(env, {.root = root, .owner = owner});
   if (shared.counts) client = MakeCountedClient(std::move(client), shared.counts);
   if (shared.limiter) client = MakeLimitedClient(std::move(client), shared.limiter);
   return client;

@@ -44,7 +44,7 @@ Result<void> CheckAvailable(const Config& config) {
   }
   for (const DatabaseConfig& database : config.databases) {
     for (const ReplicaConfig& replica : database.replicas) {
-      if (replica.type == "file") continue;
+      if (replica.type == "file" || replica.type == "s3") continue;
       return NotAvailable(config, "", fmt::format("replica type {}", replica.type), "");
     }
   }

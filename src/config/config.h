@@ -29,6 +29,7 @@ struct ReplicaSettings {
 
   std::string access_key_id;
   std::string secret_access_key;
+  std::string session_token;
   std::string region;
   std::string bucket;
   std::string endpoint;
@@ -43,6 +44,9 @@ struct ReplicaSettings {
   std::string sse_customer_key;
   std::string sse_customer_key_path;
   std::string sse_kms_key_id;
+  std::optional<bool> sse_s3;
+  std::optional<bool> requester_pays;
+  std::string ca_file;
 
   std::string account_name;
   std::string account_key;

@@ -369,8 +369,9 @@ TEST(Config, Availability) {
       {"retention without tiers", With("retention: {enabled: false, keep: }\n"), ""},
       {"snapshot of a database",
        "dbs:\n  - path: /a\n    snapshot: {interval: 1h}\n    replica: {path: /r}\n", ""},
-      {"backend", "dbs: [{path: /a, replica: {url: 's3://b/p'}}]\n",
-       "replica type s3 is not available in this build"},
+      {"a bucket", "dbs: [{path: /a, replica: {url: 's3://b/p'}}]\n", ""},
+      {"backend", "dbs: [{path: /a, replica: {url: 'gs://b/p'}}]\n",
+       "replica type gs is not available in this build"},
       {"watch", "dbs:\n  - dir: /a\n    pattern: '*'\n    watch: true\n    replica: {path: /r}\n",
        ""},
   };

@@ -234,8 +234,8 @@ TEST_F(GoldenConfigTest, Urls) {
     const auto want = Attributes(entry["replicating_to"][0].get<std::string>());
     // What the reference says of its own peculiar spellings.
     std::string path = want.contains("path") ? WithTmp(want.at("path")) : "";
-    if (path == ".") path.clear();
     const ReplicaConfig& got = replica.value();
+    if (path == "." && got.type != "s3") path.clear();
     EXPECT_EQ(got.encoded_path.empty() ? got.path : got.encoded_path, path);
     if (want.contains("bucket")) {
       EXPECT_EQ(got.bucket, want.at("bucket"));

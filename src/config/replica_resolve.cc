@@ -125,6 +125,12 @@ Result<void> ResolveArn(std::string_view text, ReplicaConfig& replica) {
   return {};
 }
 
+bool HasPath(std::string_view url) {
+  url.remove_prefix(url.find("://") + 3);
+  const std::size_t end = url.find_first_of("/?#");
+  return end != std::string_view::npos && url[end] == '/';
+}
+
 Result<void> ResolveS3Url(const ReplicaUrl& url, ReplicaConfig& replica) {
   LS_TRY(CheckNotBoth("s3", "path", replica.path));
   LS_TRY(CheckNotBoth("s3", "bucket", replica.bucket));
@@ -137,7 +143,8 @@ Result<void> ResolveS3Url(const ReplicaUrl& url, ReplicaConfig& replica) {
   } else {
     const S3Host host = ParseS3Host(url.host);
     replica.bucket = host.bucket;
-    replica.path = url.path;
+    // "s3://bucket" is not "s3://bucket/": stock Litestream's keys then begin with "./".
+    replica.path = HasPath(replica.url) ? url.path : ".";
     std::string endpoint = CompleteEndpoint(Query(url, "endpoint"));
     ReadBool(url, {"forcePathStyle", "force-path-style"}, replica.force_path_style);
     if (!endpoint.empty() && !replica.force_path_style) replica.force_path_style = true;
@@ -153,6 +160,14 @@ Result<void> ResolveS3Url(const ReplicaUrl& url, ReplicaConfig& replica) {
   ReadBool(url, {"requireContentMD5", "require-content-md5"}, replica.require_content_md5);
   SetIfEmpty(replica.storage_class, Query(url, "storageClass"));
   SetIfEmpty(replica.storage_class, Query(url, "storage-class"));
+  for (const auto& [names, field] :
+       {std::pair(std::pair("sseCustomerAlgorithm", "sse-customer-algorithm"),
+                  &replica.sse_customer_algorithm),
+        std::pair(std::pair("sseCustomerKey", "sse-customer-key"), &replica.sse_customer_key),
+        std::pair(std::pair("sseKmsKeyId", "sse-kms-key-id"), &replica.sse_kms_key_id)}) {
+    SetIfEmpty(*field, Query(url, names.first));
+    SetIfEmpty(*field, Query(url, names.second));
+  }
   std::optional<std::int64_t> part_size;
   LS_TRY(ReadPositive(url, "partSize", part_size));
   LS_TRY(ReadPositive(url, "part-size", part_size));
@@ -286,7 +301,7 @@ Result<void> ResolveReplica(Env& env, ReplicaConfig& replica) {
 
 void AppendToReplica(ReplicaConfig& replica, std::string_view relative) {
   const auto join = [&](const std::string& base, std::string_view more) {
-    return base.empty() ? std::string(more) : fmt::format("{}/{}", base, more);
+    return base.empty() || base == "." ? std::string(more) : fmt::format("{}/{}", base, more);
   };
   const std::string encoded = EncodePath(relative);
   // Only a URL was ever written percent-encoded.

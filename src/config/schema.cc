@@ -20,6 +20,7 @@ void VisitSettings(Visit&& visit) {
   visit("lease", &S::lease);
   visit("access-key-id", &S::access_key_id);
   visit("secret-access-key", &S::secret_access_key);
+  visit("session-token", &S::session_token);
   visit("region", &S::region);
   visit("bucket", &S::bucket);
   visit("endpoint", &S::endpoint);
@@ -34,6 +35,9 @@ void VisitSettings(Visit&& visit) {
   visit("sse-customer-key", &S::sse_customer_key);
   visit("sse-customer-key-path", &S::sse_customer_key_path);
   visit("sse-kms-key-id", &S::sse_kms_key_id);
+  visit("sse-s3", &S::sse_s3);
+  visit("requester-pays", &S::requester_pays);
+  visit("ca-file", &S::ca_file);
   visit("account-name", &S::account_name);
   visit("account-key", &S::account_key);
   visit("sas-token", &S::sas_token);

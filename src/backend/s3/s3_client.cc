@@ -516,6 +516,10 @@ Result<std::unique_ptr<ReplicaClient>> MakeS3Client(s3::Options options,
     return Error(ErrorCode::kInvalidArgument,
                  "s3: access-key-id and secret-access-key must both be given, or none");
   }
+  if (options.part_size_bytes && *options.part_size_bytes < s3::kMinPartBytes) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("s3: part size must be at least {} bytes", s3::kMinPartBytes));
+  }
   // What is wrong with them shows here, and not with the first commit.
   LS_TRY(s3::MakeAddress(options, options.region.empty() ? "us-east-1" : options.region));
   return std::make_unique<S3Client>(std::move(options), std::move(shared));

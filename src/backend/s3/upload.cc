@@ -195,11 +195,6 @@ std::uint64_t PartBytes(std::uint64_t configured, std::optional<std::uint64_t> s
 Result<std::uint64_t> Upload(const Context& ctx, Session& session, const UploadTarget& target,
                              ByteSource& body) {
   const std::uint64_t configured = session.options().part_size_bytes.value_or(kMinPartBytes);
-  if (configured < kMinPartBytes) {
-    return Error(ErrorCode::kInvalidArgument,
-                 fmt::format("s3: upload to {}: part size must be at least {} bytes", target.key,
-                             kMinPartBytes));
-  }
   const std::uint64_t part_bytes =
       PartBytes(configured, target.size_bytes, 1, session.provider().equal_parts);
   // One byte more tells whether there is more than one part.

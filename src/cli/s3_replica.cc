@@ -1,0 +1,57 @@
+#include "cli/s3_replica.h"
+
+#include <algorithm>
+
+#include "backend/s3/s3_client.h"
+#include "config/env_expand.h"
+#include "config/s3_url.h"
+
+namespace litestream::cli {
+namespace {
+
+constexpr std::int64_t kMaxConcurrency = 64;
+
+s3::Options OptionsOf(const config::ReplicaConfig& replica) {
+  s3::Options options{.bucket = replica.bucket,
+                      .path = replica.path,
+                      .region = replica.region,
+                      .endpoint = replica.endpoint,
+                      .force_path_style = replica.force_path_style,
+                      .sign_payload = replica.sign_payload,
+                      .require_content_md5 = replica.require_content_md5,
+                      .skip_verify = replica.skip_verify.value_or(false),
+                      .ca_file = replica.ca_file,
+                      .storage_class = replica.storage_class,
+                      .part_size_bytes = replica.part_size,
+                      .encryption = {.server_key = replica.sse_s3.value_or(false),
+                                     .kms_key_id = replica.sse_kms_key_id,
+                                     .customer_key = replica.sse_customer_key,
+                                     .customer_key_md5 = {},
+                                     .customer_algorithm = replica.sse_customer_algorithm},
+                      .requester_pays = replica.requester_pays.value_or(false),
+                      .access_key_id = replica.access_key_id,
+                      .secret_access_key = replica.secret_access_key,
+                      .session_token = replica.session_token};
+  if (replica.concurrency) {
+    options.concurrency =
+        static_cast<int>(std::clamp<std::int64_t>(*replica.concurrency, 1, kMaxConcurrency));
+  }
+  for (const char* name : {"LITESTREAM_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
+    if (!options.endpoint.empty()) break;
+    options.endpoint = config::CompleteEndpoint(config::LookupEnvironment(name));
+  }
+  return options;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ReplicaClient>> MakeS3Replica(const config::ReplicaConfig& replica) {
+  // Made with the first one: where there is none there are no threads. Shared with sources that
+  // clients have opened.
+  static const auto shared =
+      std::make_shared<s3::Shared>(std::make_shared<http::Client>(),
+                                   s3::CredentialSources{.environment = config::LookupEnvironment});
+  return MakeS3Client(OptionsOf(replica), shared);
+}
+
+}  // namespace litestream::cli
