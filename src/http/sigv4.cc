@@ -30,7 +30,10 @@ std::map<std::string, std::string> Canonical(const Headers& headers) {
 
 std::string SignedNames(const std::map<std::string, std::string>& headers) {
   std::string names;
-  for (const auto& [name, value] : headers) names += (names.empty() ? "" : ";") + name;
+  for (const auto& [name, value] : headers) {
+    if (!names.empty()) names += ';';
+    names += name;
+  }
   return names;
 }
 
@@ -55,7 +58,7 @@ std::string FormatAmzDate(WallTime time) {
 std::string CanonicalRequest(const SigV4Input& input, const Headers& all_headers) {
   const auto headers = Canonical(all_headers);
   std::string lines;
-  for (const auto& [name, value] : headers) lines += name + ":" + value + "\n";
+  for (const auto& [name, value] : headers) lines += fmt::format("{}:{}\n", name, value);
   return fmt::format("{}\n{}\n{}\n{}\n{}\n{}", input.method,
                      input.escaped_path.empty() ? "/" : input.escaped_path,
                      CanonicalQuery(input.query), lines, SignedNames(headers), input.payload_hash);

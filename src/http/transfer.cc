@@ -199,7 +199,7 @@ std::size_t Transfer::Send(char* out, std::size_t room) {
   if (request_.body) {
     const std::string& body = *request_.body;
     const std::size_t count = std::min(room, body.size() - static_cast<std::size_t>(sent_bytes_));
-    if (count > 0) std::memcpy(out, body.data() + sent_bytes_, count);
+    body.copy(out, count, static_cast<std::size_t>(sent_bytes_));
     sent_bytes_ += count;
     sent_all_ = sent_bytes_ == body.size();
     return count;

@@ -251,7 +251,7 @@ PendingCall Session::Begin(const Context& ctx, Call call) {
 }
 
 Result<http::Response> Session::Finish(const Context& ctx, PendingCall& pending) {
-  const auto first = [&]() -> Result<http::Response> {
+  auto first = [&]() -> Result<http::Response> {
     auto exchange = LS_TRY(std::move(pending.exchange));
     return exchange->Finish(ctx, kMaxAnswerBytes);
   }();
