@@ -35,6 +35,7 @@ Result<DatabaseOptions> MakeDatabaseOptions(Env& env, const config::Config& conf
   options.checkpoint.interval = database.checkpoint_interval;
   options.max_sync_wal_bytes =
       static_cast<std::uint64_t>(std::max<std::int64_t>(0, database.max_sync_wal_bytes));
+  options.local_retention_bytes = database.local_retention_bytes;
   options.park_max_bytes = config.park_max_bytes;
   options.upkeep = UpkeepOf(config);
   // Local files are read by the merge of level 1; after that nobody needs them.

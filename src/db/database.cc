@@ -26,6 +26,9 @@ constexpr std::chrono::seconds kLogInterval{30};
 // So long a failure that may pass by itself is not said.
 constexpr std::chrono::seconds kMayPass{1};
 constexpr int kSweepAfterDiskFull = 3;
+// Of local files; and a replica that was behind so long is not waited for when there are too many.
+constexpr std::uint64_t kLeastLocalBytes = std::uint64_t{1} << 30;
+constexpr std::chrono::minutes kTooLongBehind{10};
 
 }  // namespace
 
@@ -448,11 +451,41 @@ Result<void> Database::PruneLocal() {
     if (LS_TRY(local_->Stat(keep)).modified_at > old) break;
     keep = keep.Next();
   }
+  keep = LS_TRY(DropForTheDead(keep));
   if (keep == local_->range()->min) return {};
   keep = std::min(keep, capture_->sums_durable_txid().Next());
   LS_TRY(local_->RemoveBefore(keep));
   OfferFiles();
   return {};
+}
+
+// Local files may not fill the disk because a replica is away. When there are more than a snapshot
+// would cost, it gets one instead, once it is there. Those that are well do not lose any.
+Result<Txid> Database::DropForTheDead(Txid keep) {
+  const std::uint64_t most =
+      options_.local_retention_bytes != 0
+          ? options_.local_retention_bytes
+          : std::max<std::uint64_t>(kLeastLocalBytes, database_bytes_.load());
+  if (LS_TRY(local_->TotalBytes()) <= most) return keep;
+  Txid taken = local_->range()->max;
+  std::string dead;
+  for (const auto& uploader : uploaders_) {
+    const ReplicaStatus status = uploader->Status();
+    const bool lags = status.behind_since && Now() - *status.behind_since >= kTooLongBehind;
+    if (status.state == ReplicaState::kFailing || lags) {
+      if (status.txid < keep || dead.empty()) dead = status.name;
+      continue;
+    }
+    taken = std::min(taken, status.txid);
+  }
+  if (dead.empty() || taken < keep) return keep;
+  log_.Warn(
+      "local files that a replica does not take are more than they may be, removing them; it "
+      "will get a new snapshot",
+      {{"replica", dead},
+       {"local_bytes", LS_TRY(local_->TotalBytes())},
+       {"local-retention-bytes", most}});
+  return std::min(taken.Next(), local_->range()->max);
 }
 
 void Database::OnBatch(const Batch& batch) {

@@ -45,6 +45,9 @@ struct DatabaseOptions {
   // A local file stays at least so long; and until every replica has it, in level 1 if that is
   // made.
   std::chrono::nanoseconds local_retention = std::chrono::minutes(5);
+  // So much they may be while a replica does not take them; then it gets a new snapshot instead. 0:
+  // as much as the database, and 1 GiB at least.
+  std::uint64_t local_retention_bytes = 0;
   std::string sqlite_vfs;  // Empty: the default.
   // Of all databases of the process, which must outlive them; none: it is never parked while it
   // runs.
@@ -193,6 +196,7 @@ class Database : private ReplicaHost {
   Result<void> CheckpointIfDue(const Context& ctx);
   Result<void> ScrubIfDue(const Context& ctx);
   Result<void> PruneLocal();
+  Result<Txid> DropForTheDead(Txid keep);
   void Detach();
   void LoseMeta();
   void KeepHoldings();
