@@ -203,6 +203,7 @@ class Database : private ReplicaHost {
   void SaveHoldings(const Context& ctx, bool at_the_end);
   void BeginChain();
   void StopTask();
+  void ReleaseLeases(const Context& ctx);
   void StopReplicas();
   void Wake();
   void OnBatch(const Batch& batch);
