@@ -41,7 +41,6 @@ Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& option
       checkpointer_(options.checkpoint, log_),
       scrubber_(options.scrub_interval) {
   if (options_.meta_path.empty()) options_.meta_path = DefaultMetaPath(options_.path);
-  status_.path = options_.path;
   for (const ReplicaOptions& replica : options_.replicas) {
     const Logger log_of_replica = log_.With({{"replica", std::string(replica.client->type())}});
     ReplicaHost& host = *this;
@@ -99,6 +98,7 @@ void Database::Start() {
 DatabaseStatus Database::Status() const {
   MutexLock lock(mu_);
   DatabaseStatus status = status_;
+  status.path = options_.path;
   status.database_bytes = database_bytes_;
   for (std::size_t i = 0; i < uploaders_.size(); ++i) {
     status.replicas.push_back(uploaders_[i]->Status());

@@ -278,7 +278,7 @@ class Database : private ReplicaHost {
   std::atomic<Task*> waker_{nullptr};
 
   mutable Mutex mu_{LockRank::kDatabase};
-  DatabaseStatus status_ LS_GUARDED_BY(mu_);
+  DatabaseStatus status_ LS_GUARDED_BY(mu_);  // Without what Status puts in.
 
   // Before what wakes it, so that it outlives them: a stopped task may be woken.
   std::unique_ptr<Task> task_;

@@ -119,8 +119,8 @@ struct CatalogueOwner {
 // Not safe for concurrent calls. Borrows the Env.
 class CatalogueFile {
  public:
-  CatalogueFile(Env& env, std::filesystem::path path, const FileOwner& owner)
-      : env_(env), path_(std::move(path)), owner_(owner) {}
+  CatalogueFile(Env& env, const std::filesystem::path& path, const FileOwner& owner)
+      : env_(env), path_(path.native()), owner_(owner) {}
 
   // Unset: unknown, list the replica. A file that is missing, damaged, unreadable or of another
   // owner is no error.
@@ -134,7 +134,7 @@ class CatalogueFile {
 
  private:
   Env& env_;
-  const std::filesystem::path path_;
+  const std::string path_;
   const FileOwner owner_;
   bool gone_ = false;
 };
