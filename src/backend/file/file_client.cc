@@ -148,7 +148,7 @@ class FileClient final : public ReplicaClient {
   path PathOf(ReplicaLayout layout, const FileId& id) const {
     return root() / RelativePath(layout, id);
   }
-  Result<void> CheckRootIsDirectory() const;
+  Result<bool> HasRoot() const;
   Result<path> PathOfObject(std::string_view name) const;
   void SweepOnce();
   Result<void> EnsureDirectory(const path& directory);
@@ -168,10 +168,13 @@ Result<void> FileClient::Begin(const Context& ctx) const {
   return ctx.Check();
 }
 
-// A file in its place has nothing below it either, but is not an empty replica.
-Result<void> FileClient::CheckRootIsDirectory() const {
+// False: there is none. A file in its place has nothing below it either, but is not an empty
+// replica.
+Result<bool> FileClient::HasRoot() const {
   const auto stat = env_.Stat(root_);
-  if (!stat.ok() || stat.value().type == FileType::kDirectory) return {};
+  if (!stat.ok() && stat.error().Is(ErrorCode::kNotFound)) return false;
+  // What lies below it says what is wrong.
+  if (!stat.ok() || stat.value().type == FileType::kDirectory) return true;
   return Error(ErrorCode::kInvalidArgument, fmt::format("{} is not a directory", root_));
 }
 
@@ -201,11 +204,11 @@ Result<void> AddNames(Env& env, const path& directory, ReplicaLayout layout, Txi
 Result<std::vector<FileInfo>> FileClient::List(const Context& ctx, Level level,
                                                const ListOptions& options) {
   LS_TRY(Begin(ctx));
+  if (!LS_TRY(HasRoot())) return std::vector<FileInfo>();
   std::vector<Found> found;
   for (const ReplicaLayout layout : kLayouts) {
     LS_TRY(AddNames(env_, root() / LevelPrefix(layout, level), layout, options.seek, found));
   }
-  if (found.empty()) LS_TRY(CheckRootIsDirectory());
   std::ranges::sort(found, [](const Found& a, const Found& b) {
     return a.txids != b.txids ? a.txids < b.txids : a.layout < b.layout;
   });
