@@ -156,7 +156,7 @@ class Database : private ReplicaHost {
   NextRun StepWithPermit(const Context& ctx);
   Result<NextRun> StepAttached(const Context& ctx);
   Result<bool> TryAttach(const Context& ctx);
-  Result<void> MakeMeta(const FileOwner& owner);
+  Result<bool> MakeMeta(const FileOwner& owner);
   Result<void> LockMeta();
   Result<bool> LockIsInPlace();
   Result<bool> KeepMeta();
@@ -192,7 +192,7 @@ class Database : private ReplicaHost {
   Result<void> PruneLocal();
   void Detach();
   void LoseMeta();
-  void KeepHoldings();
+  void KeepHoldings(bool meta_is_new);
   void SaveHoldings(const Context& ctx, bool at_the_end);
   void BeginChain();
   void StopTask();

@@ -62,7 +62,7 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   // Our lock may lie in a directory that was removed meanwhile; it keeps nobody out of a new one.
   if (meta_lock_ && !LS_TRY(LockIsInPlace())) LoseMeta();
-  LS_TRY(MakeMeta(directories));
+  const bool is_new = LS_TRY(MakeMeta(directories));
   if (!meta_lock_) {
     auto locked = LockMeta();
     // It was parked, and another process has it now.
@@ -75,17 +75,18 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   capture_ = std::make_unique<Capture>(env_, *local_, *sums_, options_.meta_path / "position",
                                        file_owner_, log_);
   capture_->SetWatcher(old_states_);
-  KeepHoldings();
+  KeepHoldings(is_new);
   return capture_->Load(ctx);
 }
 
 // A file for each place.
-void Database::KeepHoldings() {
+void Database::KeepHoldings(bool meta_is_new) {
   for (std::size_t i = 0; i < holdings_.size(); ++i) {
     const std::string place = options_.replicas[i].client->Describe();
     const std::string name = "catalogue-" + FormatHex64(Crc64(0, std::as_bytes(std::span(place))));
-    holdings_[i]->KeepIn(
-        std::make_shared<CatalogueFile>(env_, options_.meta_path / name, file_owner_), place);
+    holdings_[i]->KeepIn(std::make_shared<CatalogueFile>(env_, options_.meta_path / name,
+                                                         file_owner_, /*gone=*/meta_is_new),
+                         place, meta_is_new);
   }
 }
 
@@ -102,12 +103,16 @@ void Database::SaveHoldings(const Context& ctx, bool at_the_end) {
 }
 
 // Beside the database its directory is there, or has just been removed and must not come back.
-Result<void> Database::MakeMeta(const FileOwner& owner) {
+// True: it is new, and has nothing in it.
+Result<bool> Database::MakeMeta(const FileOwner& owner) {
+  const bool is_new = !LS_TRY(Exists(env_, options_.meta_path));
   const std::filesystem::path base = options_.path.parent_path();
   if (options_.meta_path.parent_path() != base) {
-    return CreateDirectories(env_, options_.meta_path, owner);
+    LS_TRY(CreateDirectories(env_, options_.meta_path, owner));
+  } else {
+    LS_TRY(CreateDirectoriesBelow(env_, base, options_.meta_path, owner));
   }
-  return CreateDirectoriesBelow(env_, base, options_.meta_path, owner);
+  return is_new;
 }
 
 Result<void> Database::LockMeta() {
@@ -140,7 +145,7 @@ Result<bool> Database::KeepMeta() {
             {{"path", options_.meta_path.string()}});
   meta_lock_.reset();
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
-  LS_TRY(MakeMeta({.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
+  static_cast<void>(LS_TRY(MakeMeta({.mode = parent.mode, .uid = parent.uid, .gid = parent.gid})));
   LS_TRY(LockMeta());
   const auto files = env_.List(options_.meta_path / "ltx" / "0");
   if (!files.ok()) {

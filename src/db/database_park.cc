@@ -46,7 +46,7 @@ Result<void> Database::FindParked(const Context&) {
     parked_.reset();
     return locked;
   }
-  KeepHoldings();
+  KeepHoldings(/*meta_is_new=*/false);
   database_bytes_ = note->parked->size_bytes;
   BeginChain();
   offered_ = note->txid;

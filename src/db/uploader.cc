@@ -368,6 +368,7 @@ void Uploader::NotePosition(Txid end) {
 // What was saved when everything was quiet, if the newest local file leads to the state that the
 // replica ended with then.
 Result<bool> Uploader::RecallPosition(const Context& ctx, const LocalFiles& files) {
+  if (!holdings_.may_recall()) return false;
   const Txid end = files.range->max;
   const auto header = ReadLocalHeader(env_, host_.LocalPath(end));
   if (!header.ok() || !header.value().Proof()) return false;
