@@ -154,7 +154,7 @@ class Database : private ReplicaHost {
  private:
   NextRun Step(const Context& ctx);
   NextRun StepWithPermit(const Context& ctx);
-  Result<NextRun> StepAttached(const Context& ctx);
+  Result<NextRun> StepAttached(const Context& ctx, bool just_attached);
   Result<bool> TryAttach(const Context& ctx);
   Result<bool> MakeMeta(const FileOwner& owner);
   Result<void> LockMeta();
@@ -166,6 +166,8 @@ class Database : private ReplicaHost {
   Result<NextRun> StepParked(const Context& ctx);
   Result<bool> IsStillParked();
   Result<bool> ParkIfWanted(const Context& ctx);
+  Result<bool> MayPark();
+  Result<void> NoteAtRest();
   Result<bool> Park(const Context& ctx, bool with_effort);
   Result<bool> EmptyWal(const Context& ctx, bool with_effort);
   Result<bool> IsOldEnough();

@@ -223,7 +223,7 @@ Result<void> Database::FirstCapture(const Context& ctx) {
                                                : std::chrono::nanoseconds(kMet));
   // The upload is under way already.
   if (capture_->SumsAreBehind()) LS_TRY(capture_->FlushSums());
-  LS_TRY(capture_->NoteFiles(*attachment_));
+  if (!capture_->NoteProvesNothing()) LS_TRY(capture_->NoteFiles(*attachment_));
   checkpointer_.Reset(Now());
   scrubber_.ForgetWal();
   // No WAL test sees a database file that was written over in place.
