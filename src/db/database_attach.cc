@@ -84,9 +84,12 @@ void Database::KeepHoldings(bool meta_is_new) {
   for (std::size_t i = 0; i < holdings_.size(); ++i) {
     const std::string place = options_.replicas[i].client->Describe();
     const std::string name = "catalogue-" + FormatHex64(Crc64(0, std::as_bytes(std::span(place))));
+    // Another process may have come and gone before we had the lock.
+    const auto there = meta_is_new ? Exists(env_, options_.meta_path / name) : Result<bool>(true);
+    const bool is_new = there.ok() && !there.value();
     holdings_[i]->KeepIn(std::make_shared<CatalogueFile>(env_, options_.meta_path / name,
-                                                         file_owner_, /*gone=*/meta_is_new),
-                         place, meta_is_new);
+                                                         file_owner_, /*gone=*/is_new),
+                         place, is_new);
   }
 }
 
@@ -105,14 +108,17 @@ void Database::SaveHoldings(const Context& ctx, bool at_the_end) {
 // Beside the database its directory is there, or has just been removed and must not come back.
 // True: it is new, and has nothing in it.
 Result<bool> Database::MakeMeta(const FileOwner& owner) {
-  const bool is_new = !LS_TRY(Exists(env_, options_.meta_path));
-  const std::filesystem::path base = options_.path.parent_path();
-  if (options_.meta_path.parent_path() != base) {
-    LS_TRY(CreateDirectories(env_, options_.meta_path, owner));
-  } else {
-    LS_TRY(CreateDirectoriesBelow(env_, base, options_.meta_path, owner));
+  const std::filesystem::path parent = options_.meta_path.parent_path();
+  if (parent != options_.path.parent_path()) LS_TRY(CreateDirectories(env_, parent, owner));
+  auto made = env_.CreateDirectory(options_.meta_path, owner);
+  if (made.ok()) {
+    LS_TRY(env_.SyncDirectory(parent));
+    return true;
   }
-  return is_new;
+  if (!made.error().Is(ErrorCode::kAlreadyExists)) return std::move(made).error();
+  // Unless something else has its name.
+  LS_TRY(CreateDirectoriesBelow(env_, parent, options_.meta_path, owner));
+  return false;
 }
 
 Result<void> Database::LockMeta() {
