@@ -64,12 +64,12 @@ WatchedDirectories::WatchedDirectories(Env& env, Scheduler& scheduler, const con
       store_(store),
       log_(std::move(log)) {}
 
-Result<void> WatchedDirectories::Start(const std::vector<config::DatabaseConfig>& databases) {
+Result<void> WatchedDirectories::Start(const std::vector<std::string>& paths) {
   for (const config::DatabaseConfig& entry : config_.databases) {
     if (!entry.watch) continue;
     std::vector<std::string> added;
-    for (const config::DatabaseConfig& database : databases) {
-      if (config::IsBelow(entry, database.path)) added.push_back(database.path);
+    for (const std::string& path : paths) {
+      if (config::IsBelow(entry, path)) added.push_back(path);
     }
     monitors_.push_back(
         std::make_unique<DirectoryMonitor>(env_, scheduler_, OptionsOf(entry), log_));

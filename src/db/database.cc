@@ -30,6 +30,11 @@ constexpr int kSweepAfterDiskFull = 3;
 constexpr std::uint64_t kLeastLocalBytes = std::uint64_t{1} << 30;
 constexpr std::chrono::minutes kTooLongBehind{10};
 
+// For all databases at the same moments, so that a fleet wakes the machine once.
+MonoTime SlowTickAfter(MonoTime now) {
+  return now + kSlowTick - now.time_since_epoch() % kSlowTick;
+}
+
 }  // namespace
 
 std::filesystem::path DefaultMetaPath(const std::filesystem::path& database) {
@@ -46,7 +51,6 @@ Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& option
       checkpointer_(options.checkpoint, log_),
       scrubber_(options.scrub_interval) {
   if (options_.meta_path.empty()) options_.meta_path = DefaultMetaPath(options_.path);
-  status_.path = options_.path;
   for (const ReplicaOptions& replica : options_.replicas) {
     const Logger log_of_replica = log_.With({{"replica", std::string(replica.client->type())}});
     ReplicaHost& host = *this;
@@ -108,6 +112,7 @@ void Database::Start() {
 DatabaseStatus Database::Status() const {
   MutexLock lock(mu_);
   DatabaseStatus status = status_;
+  status.path = options_.path;
   status.database_bytes = database_bytes_;
   for (std::size_t i = 0; i < uploaders_.size(); ++i) {
     status.replicas.push_back(uploaders_[i]->Status());
@@ -131,6 +136,7 @@ NextRun Database::Step(const Context& ctx) {
 
 NextRun Database::StepWithPermit(const Context& ctx) {
   step_began_ = Now();
+  bool just_attached = false;
   if (!attachment_) {
     if (may_be_parked_) {
       auto found = FindParked(ctx);
@@ -157,8 +163,9 @@ NextRun Database::StepWithPermit(const Context& ctx) {
     }
     NoteSync();
     NoteSuccess();
+    just_attached = true;
   }
-  auto next = StepAttached(ctx);
+  auto next = StepAttached(ctx, just_attached);
   if (!next.ok()) return NoteFailure(next.error());
   NoteSuccess();
   return next.value();
@@ -169,9 +176,10 @@ bool Database::HasRoom() {
   return !member_ || !env_.Stat(options_.path).ok() || member_->Enter(Now());
 }
 
-Result<NextRun> Database::StepAttached(const Context& ctx) {
+Result<NextRun> Database::StepAttached(const Context& ctx, bool just_attached) {
   const bool event = event_.exchange(false);
-  if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
+  // Who has just attached has looked at all that already.
+  if (!just_attached && !LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
   if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
   const WalView view = LS_TRY(attachment_->Peek());
   // Also when a leapfrog was captured and could not land: until it does, no checkpoint runs.
@@ -190,14 +198,16 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     const auto next = pace_.Next(now, /*event=*/true);
     if (!next.armed) return NextRun::At(std::min(now + next.wait, *Sleep().at));
   }
+  if (capture_->OwesNote()) LS_TRY(capture_->NoteFiles(*attachment_));
   // Before a checkpoint leaves its seal open: this would close it.
   LS_TRY(PruneLocal());
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
   OfferWhatWasOpen(fresh);
   if (Now() >= next_save_) {
-    next_save_ = Now() + kSlowTick;
+    next_save_ = SlowTickAfter(Now());
     SaveHoldings(ctx, /*at_the_end=*/false);
+    LS_TRY(NoteAtRest());
   }
   ArmWatches();
   // Armed first, tested after: what came in between is seen now.
@@ -248,8 +258,7 @@ Result<bool> Database::CommitUnderWay(const WalView& view) {
 
 NextRun Database::Sleep() {
   const MonoTime now = Now();
-  // All databases at the same moments, so that a fleet wakes the machine once.
-  if (now >= slow_tick_) slow_tick_ = now + kSlowTick - now.time_since_epoch() % kSlowTick;
+  if (now >= slow_tick_) slow_tick_ = SlowTickAfter(now);
   MonoTime at = slow_tick_;
   if (!wal_watch_ && options_.monitor_interval.count() > 0) {
     at = std::min(at, now + options_.monitor_interval);

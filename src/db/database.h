@@ -158,9 +158,9 @@ class Database : private ReplicaHost {
  private:
   NextRun Step(const Context& ctx);
   NextRun StepWithPermit(const Context& ctx);
-  Result<NextRun> StepAttached(const Context& ctx);
+  Result<NextRun> StepAttached(const Context& ctx, bool just_attached);
   Result<bool> TryAttach(const Context& ctx);
-  Result<void> MakeMeta(const FileOwner& owner);
+  Result<bool> MakeMeta(const FileOwner& owner);
   Result<void> LockMeta();
   void KeepInstance();
   Result<void> DropInstance();
@@ -172,6 +172,8 @@ class Database : private ReplicaHost {
   Result<NextRun> StepParked(const Context& ctx);
   Result<bool> IsStillParked();
   Result<bool> ParkIfWanted(const Context& ctx);
+  Result<bool> MayPark();
+  Result<void> NoteAtRest();
   Result<bool> Park(const Context& ctx, bool with_effort);
   Result<bool> EmptyWal(const Context& ctx, bool with_effort);
   Result<bool> IsOldEnough();
@@ -199,7 +201,7 @@ class Database : private ReplicaHost {
   Result<Txid> DropForTheDead(Txid keep);
   void Detach();
   void LoseMeta();
-  void KeepHoldings();
+  void KeepHoldings(bool meta_is_new);
   void SaveHoldings(const Context& ctx, bool at_the_end);
   void BeginChain();
   void StopTask();
@@ -287,7 +289,7 @@ class Database : private ReplicaHost {
   std::atomic<Task*> waker_{nullptr};
 
   mutable Mutex mu_{LockRank::kDatabase};
-  DatabaseStatus status_ LS_GUARDED_BY(mu_);
+  DatabaseStatus status_ LS_GUARDED_BY(mu_);  // Without what Status puts in.
 
   // Before what wakes it, so that it outlives them: a stopped task may be woken.
   std::unique_ptr<Task> task_;

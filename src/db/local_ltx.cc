@@ -30,9 +30,15 @@ Result<void> LocalLtx::MakeDirectory() {
 }
 
 Result<void> LocalLtx::Open() {
-  LS_TRY(MakeDirectory());
+  auto listed = env_.List(directory_);
+  // What is made now is empty: who else would write there waits for the lock on the state
+  // directory.
+  if (!listed.ok() && listed.error().Is(ErrorCode::kNotFound)) {
+    range_.reset();
+    return MakeDirectory();
+  }
   std::vector<Txid> found;
-  for (const DirectoryEntry& entry : LS_TRY(env_.List(directory_))) {
+  for (const DirectoryEntry& entry : LS_TRY(std::move(listed))) {
     if (entry.name.ends_with(kStagingSuffix)) {
       LS_TRY(env_.Remove(directory_ / entry.name), "remove unfinished file");
       continue;
