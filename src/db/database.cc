@@ -475,7 +475,6 @@ Result<Txid> Database::DropForTheDead(Txid keep) {
       options_.local_retention_bytes != 0
           ? options_.local_retention_bytes
           : std::max<std::uint64_t>(kLeastLocalBytes, database_bytes_.load());
-  if (LS_TRY(local_->TotalBytes()) <= most) return keep;
   Txid taken = local_->range()->max;
   std::string dead;
   for (const auto& uploader : uploaders_) {
@@ -487,7 +486,7 @@ Result<Txid> Database::DropForTheDead(Txid keep) {
     }
     taken = std::min(taken, status.txid);
   }
-  if (dead.empty() || taken < keep) return keep;
+  if (dead.empty() || taken < keep || LS_TRY(local_->TotalBytes()) <= most) return keep;
   log_.Warn(
       "local files that a replica does not take are more than they may be, removing them; it "
       "will get a new snapshot",

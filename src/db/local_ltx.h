@@ -36,7 +36,7 @@ class LocalLtx {
   // kNotFound if it is not here.
   Result<std::unique_ptr<ByteSource>> OpenFile(Txid txid);
   Result<FileStat> Stat(Txid txid);
-  // Of all files.
+  // Of all files; of many that were there at the start, an estimate.
   Result<std::uint64_t> TotalBytes();
   std::filesystem::path Path(Txid txid) const;
 
