@@ -188,6 +188,7 @@ Result<NextRun> Database::StepAttached(const Context& ctx, bool just_attached) {
     const MonoTime now = Now();
     if (const auto later = Postponed(view, now)) return NextRun::At(*later);
     last_capture_ = now;
+    if (!has_instance_) KeepInstance();
     for (const auto& uploader : uploaders_) uploader->Expect();
     LS_TRY(CaptureNew(ctx));
     NoteSync();
@@ -416,8 +417,8 @@ void Database::NoteCheckpoint(const Result<CheckpointOutcome>& outcome,
 }
 
 Result<void> Database::ScrubIfDue(const Context& ctx) {
-  // Asked once: two readings of the clock may come in either order, and it would never be due.
   if (scrub_wanted_.exchange(false)) scrubber_.StartPass();
+  // Asked once: two readings of the clock may come in either order, and it would never be due.
   const MonoTime now = Now();
   if (scrubber_.NextDue(now) > now || !capture_->sums_valid()) return {};
   if (!capture_->IsCaptured(attachment_->held())) return {};

@@ -249,7 +249,8 @@ class Database : private ReplicaHost {
   // permit.
   std::unique_ptr<FileLock> meta_lock_;
   FileIdentity meta_lock_identity_;
-  std::uint64_t instance_;  // db/state_instance.h
+  std::uint64_t instance_;     // db/state_instance.h
+  bool has_instance_ = false;  // It is noted in the state directory.
   std::unique_ptr<LocalLtx> local_;
   std::unique_ptr<PageSums> sums_;
   std::unique_ptr<Capture> capture_;

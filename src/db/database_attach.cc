@@ -140,6 +140,7 @@ Result<void> Database::LockMeta() {
 // Whoever was here before, and is dead, has left the name of its leases.
 void Database::KeepInstance() {
   const std::filesystem::path path = options_.meta_path / "instance";
+  has_instance_ = true;
   if (const auto found = ReadInstance(env_, path, meta_lock_identity_)) {
     instance_ = *found;
     for (const auto& fence : fences_) fence->SetInstance(instance_);
@@ -154,9 +155,13 @@ void Database::KeepInstance() {
 
 // Before the lock is let go of by a process that lives on.
 Result<void> Database::DropInstance() {
+  if (!has_instance_) return {};
   auto removed = env_.Remove(options_.meta_path / "instance");
-  if (removed.ok() || removed.error().Is(ErrorCode::kNotFound)) return {};
-  return std::move(removed).error().Wrap("forget the instance");
+  if (!removed.ok() && !removed.error().Is(ErrorCode::kNotFound)) {
+    return std::move(removed).error().Wrap("forget the instance");
+  }
+  has_instance_ = false;
+  return {};
 }
 
 Result<bool> Database::LockIsInPlace() {

@@ -173,6 +173,7 @@ Result<void> Database::NoteAtRest() {
   if (!LS_TRY(MayPark()) || LS_TRY(attachment_->WalFileSize()) > 0 || !LS_TRY(IsOldEnough())) {
     return {};
   }
+  LS_TRY(DropInstance());
   LS_TRY(capture_->NoteParked(*attachment_));
   return {};
 }
