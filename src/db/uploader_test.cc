@@ -712,12 +712,16 @@ TEST_F(UploaderTest, AnotherDatabasesReplicaIsNotOverwritten) {
 TEST_F(UploaderTest, TwoDatabasesOfOneReplicaDoNotTakeTurns) {
   const auto other_path = dir_.path() / "other";
   SqliteApp app(Path());
+  DatabaseOptions own = Options();
+  own.replicas[0].lease = LeaseMode::kOff;
+  engine_ = std::make_unique<Database>(*env_, scheduler_, own, log_);
   Create(app);
   Run(minutes(1));
   SqliteApp other_app(other_path);
   other_app.Exec("CREATE TABLE o (x)");
   DatabaseOptions options = Options();
   options.path = other_path;
+  options.replicas[0].lease = LeaseMode::kOff;
   Database other(Env::Real(), scheduler_, options, log_);
   other.Start();
   for (int i = 0; i < 30; ++i) {
@@ -782,7 +786,6 @@ TEST_F(UploaderTest, R34LocalFilesArePruned) {
   ExpectRestores();
 }
 
-// R40: what is committed before a clean shutdown is in the replica after it.
 // A replica that is away does not fill the local disk, nor cost one that is well anything.
 TEST_F(UploaderTest, LocalFilesOfADeadReplicaAreLimited) {
   for (const std::uint64_t stream_above : {std::uint64_t{0}, std::uint64_t{1} << 40}) {
@@ -832,6 +835,7 @@ TEST_F(UploaderTest, LocalFilesOfADeadReplicaAreLimited) {
   }
 }
 
+// R40: what is committed before a clean shutdown is in the replica after it.
 TEST_F(UploaderTest, R40CloseDrains) {
   SqliteApp app(Path());
   Create(app);
