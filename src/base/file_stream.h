@@ -33,5 +33,7 @@ class FileSink : public ByteSink {
 std::unique_ptr<ByteSource> MakeFileSource(std::unique_ptr<File> file,
                                            std::uint64_t offset_bytes = 0,
                                            std::uint64_t end_bytes = UINT64_MAX);
+// From the front to the end; the file stays the caller's.
+std::unique_ptr<ByteSource> BorrowFileSource(File& file);
 
 }  // namespace litestream

@@ -225,7 +225,8 @@ class PoolScheduler final : public Scheduler {
       : clock_(clock),
         capture_(capture_threads, "ls-capture", clock),
         io_(io_threads, "ls-io", clock),
-        upkeep_(upkeep_threads, "ls-upkeep", clock) {}
+        upkeep_(upkeep_threads, "ls-upkeep", clock),
+        directory_(1, "ls-directory", clock) {}
 
   std::unique_ptr<Task> Start(Pool pool, std::string name, TaskFunction function) override {
     auto job = std::make_shared<Job>(std::move(name), std::move(function));
@@ -238,14 +239,24 @@ class PoolScheduler final : public Scheduler {
 
  private:
   ThreadPool& Threads(Pool pool) {
-    if (pool == Pool::kCapture) return capture_;
-    return pool == Pool::kIo ? io_ : upkeep_;
+    switch (pool) {
+      case Pool::kCapture:
+        return capture_;
+      case Pool::kIo:
+        return io_;
+      case Pool::kUpkeep:
+        return upkeep_;
+      case Pool::kDirectory:
+        break;
+    }
+    return directory_;
   }
 
   const Clock& clock_;
   ThreadPool capture_;
   ThreadPool io_;
   ThreadPool upkeep_;
+  ThreadPool directory_;
 };
 
 }  // namespace

@@ -43,6 +43,30 @@ class Counter {
   int value_ LS_GUARDED_BY(mu_) = 0;
 };
 
+// However much is to be captured, uploaded and merged, what happens in directories is seen.
+TEST(PoolScheduler, DirectoriesWaitForNobody) {
+  const auto scheduler =
+      MakePoolScheduler({.capture_threads = 1, .io_threads = 1, .upkeep_threads = 1});
+  Counter busy;
+  Counter seen;
+  bool in_time[3] = {};
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (const Pool pool : {Pool::kCapture, Pool::kIo, Pool::kUpkeep}) {
+    tasks.push_back(scheduler->Start(pool, "busy", [&, pool](const Context&) {
+      busy.Add();
+      in_time[static_cast<int>(pool)] = seen.AwaitAtLeast(1);
+      return NextRun::WhenWoken();
+    }));
+  }
+  ASSERT_TRUE(busy.AwaitAtLeast(3));
+  tasks.push_back(scheduler->Start(Pool::kDirectory, "directory", [&](const Context&) {
+    seen.Add();
+    return NextRun::WhenWoken();
+  }));
+  tasks.clear();
+  for (const bool each : in_time) EXPECT_TRUE(each);
+}
+
 TEST(PoolScheduler, RunsOnceAtTheStartAndOncePerWake) {
   const auto scheduler = MakePoolScheduler({.capture_threads = 2, .io_threads = 2});
   for (const Pool pool : {Pool::kCapture, Pool::kIo}) {

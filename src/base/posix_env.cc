@@ -181,6 +181,14 @@ void GiveTo(const FileOwner& owner, int fd) {
                                                owner.gid.value_or(static_cast<gid_t>(-1)));
 }
 
+// What is at that path. Mostly a directory belongs to the right one as soon as it is made, and to
+// see that is cheaper than to open it.
+bool BelongsTo(const FileOwner& owner, const path& name) {
+  struct stat st = {};
+  if (::lstat(name.c_str(), &st) != 0) return false;
+  return owner.uid.value_or(st.st_uid) == st.st_uid && owner.gid.value_or(st.st_gid) == st.st_gid;
+}
+
 Result<OpenedFd> OpenFd(const path& name, int flags, const FileOwner& owner) {
   const auto open = [&](int more) {
     return Retry([&] { return ::open(name.c_str(), flags | more | O_CLOEXEC, owner.mode); });
@@ -254,7 +262,7 @@ class PosixEnv final : public Env {
     if (::mkdir(name.c_str(), posix::DirectoryMode(owner.mode)) != 0) {
       return ErrnoError(errno, "create directory", name);
     }
-    if (!WantsOwner(owner)) return {};
+    if (!WantsOwner(owner) || BelongsTo(owner, name)) return {};
     const Fd fd(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (fd.valid()) GiveTo(owner, fd.get());
     return {};
@@ -364,9 +372,13 @@ Result<bool> PosixEnv::IsLocked(const path& name) {
   return ErrnoError(errno, "look at the lock", name);
 }
 
+// No process outlives it.
 std::string PosixEnv::BootId() {
-  auto id = ReadSmallFile(*this, "/proc/sys/kernel/random/boot_id", kMaxBootIdBytes);
-  return id.ok() ? std::move(id).value() : std::string();
+  static const std::string boot_id = [this] {
+    auto id = ReadSmallFile(*this, "/proc/sys/kernel/random/boot_id", kMaxBootIdBytes);
+    return id.ok() ? std::move(id).value() : std::string();
+  }();
+  return boot_id;
 }
 
 void PosixEnv::Random(std::span<std::byte> out) {

@@ -28,22 +28,22 @@ constexpr std::uint32_t kDirectoryMask = IN_CREATE | IN_DELETE | IN_MOVED_FROM |
                                          IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 constexpr std::size_t kReadBufferBytes = std::size_t{64} * 1024;
 
-Result<FileIdentity> Identify(const std::filesystem::path& path, bool want_directory) {
+Result<FileIdentity> Identify(const std::string& path, bool want_directory) {
   struct stat st = {};
   if (::stat(path.c_str(), &st) != 0) return ErrnoError(errno, "watch", path);
   if (S_ISDIR(st.st_mode) != want_directory) {
-    return Error(ErrorCode::kInvalidArgument, fmt::format("watch {}: {} a directory", path.native(),
-                                                          want_directory ? "not" : "is"));
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("watch {}: {} a directory", path, want_directory ? "not" : "is"));
   }
   return FileIdentity{.device = st.st_dev, .inode = st.st_ino};
 }
 
-Error AddWatchError(int error_number, const std::filesystem::path& path) {
+Error AddWatchError(int error_number, const std::string& path) {
   Error error = ErrnoError(error_number, "watch", path);
   if (error_number != ENOSPC) return error;
   return {error.code(), fmt::format("watch {}: no inotify watch left (raise the limit, sysctl "
                                     "fs.inotify.max_user_watches)",
-                                    path.native())};
+                                    path)};
 }
 
 Error InitError(int error_number) {
@@ -72,7 +72,8 @@ class PosixWatcher::Handle final : public FileWatch {
 
 Result<std::unique_ptr<FileWatch>> PosixWatcher::WatchFile(const std::filesystem::path& path,
                                                            FileEventCallback callback) {
-  return Add(std::make_shared<Watch>(path, false, std::vector<std::string>(), std::move(callback)));
+  return Add(std::make_shared<Watch>(path.native(), false, std::vector<std::string>(),
+                                     std::move(callback)));
 }
 
 Result<std::unique_ptr<FileWatch>> PosixWatcher::WatchDirectory(const std::filesystem::path& path,
@@ -83,7 +84,7 @@ Result<std::unique_ptr<FileWatch>> PosixWatcher::WatchDirectory(const std::files
 Result<std::unique_ptr<FileWatch>> PosixWatcher::WatchEntries(const std::filesystem::path& path,
                                                               std::vector<std::string> names,
                                                               FileEventCallback callback) {
-  return Add(std::make_shared<Watch>(path, true, std::move(names), std::move(callback)));
+  return Add(std::make_shared<Watch>(path.native(), true, std::move(names), std::move(callback)));
 }
 
 Result<std::unique_ptr<FileWatch>> PosixWatcher::Add(const WatchPtr& watch) {

@@ -36,13 +36,12 @@ class PosixWatcher {
  private:
   class Handle;
   struct Watch {
-    Watch(std::filesystem::path p, bool dir, std::vector<std::string> entries,
-          FileEventCallback callback)
+    Watch(std::string p, bool dir, std::vector<std::string> entries, FileEventCallback callback)
         : path(std::move(p)),
           directory(dir),
           names(std::move(entries)),
           gate(std::move(callback)) {}
-    const std::filesystem::path path;
+    const std::string path;  // There are many; a std::filesystem::path is six times as large.
     const bool directory;
     const std::vector<std::string> names;  // Of a directory: only these entries; none: all.
     CallbackGate gate;

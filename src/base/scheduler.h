@@ -12,8 +12,9 @@
 namespace litestream {
 
 // Which threads run a task. Captures must not queue behind uploads, nor uploads behind merges and
-// snapshots, which may take long.
-enum class Pool : unsigned char { kCapture, kIo, kUpkeep };
+// snapshots, which may take long. What follows directories has a thread of its own: a thousand
+// captures may be due at once.
+enum class Pool : unsigned char { kCapture, kIo, kUpkeep, kDirectory };
 
 // When a task wants to run again: at `at`, or (unset) only when woken. A time in the past means as
 // soon as the others had their turn.

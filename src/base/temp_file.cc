@@ -45,7 +45,8 @@ Result<std::unique_ptr<TempFile>> TempFile::Create(Env& env, const std::filesyst
     }
     std::unique_ptr<TempFile> temp(new TempFile(env, std::move(path)));
     temp->file_ = std::move(file).value();
-    auto lock = env.Lock(temp->path_, owner);
+    // It is there, so nobody needs to be told to whom to give it.
+    auto lock = env.Lock(temp->path_, {.mode = owner.mode});
     if (lock.ok()) {
       temp->lock_ = std::move(lock).value();
       // A sweep may have removed the file before it was locked, and Lock then made another one of

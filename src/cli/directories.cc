@@ -35,6 +35,7 @@ Result<DatabaseOptions> MakeDatabaseOptions(Env& env, const config::Config& conf
   options.checkpoint.interval = database.checkpoint_interval;
   options.max_sync_wal_bytes =
       static_cast<std::uint64_t>(std::max<std::int64_t>(0, database.max_sync_wal_bytes));
+  options.local_retention_bytes = database.local_retention_bytes;
   options.park_max_bytes = config.park_max_bytes;
   options.upkeep = UpkeepOf(config);
   // Local files are read by the merge of level 1; after that nobody needs them.
@@ -63,12 +64,12 @@ WatchedDirectories::WatchedDirectories(Env& env, Scheduler& scheduler, const con
       store_(store),
       log_(std::move(log)) {}
 
-Result<void> WatchedDirectories::Start(const std::vector<config::DatabaseConfig>& databases) {
+Result<void> WatchedDirectories::Start(const std::vector<std::string>& paths) {
   for (const config::DatabaseConfig& entry : config_.databases) {
     if (!entry.watch) continue;
     std::vector<std::string> added;
-    for (const config::DatabaseConfig& database : databases) {
-      if (config::IsBelow(entry, database.path)) added.push_back(database.path);
+    for (const std::string& path : paths) {
+      if (config::IsBelow(entry, path)) added.push_back(path);
     }
     monitors_.push_back(
         std::make_unique<DirectoryMonitor>(env_, scheduler_, OptionsOf(entry), log_));

@@ -26,8 +26,9 @@ class WatchedDirectories {
  public:
   WatchedDirectories(Env& env, Scheduler& scheduler, const config::Config& config,
                      SharedByReplicas shared, Store& store, Logger log);
-  // `databases` are in the store already. The first error is returned, and nothing runs then.
-  Result<void> Start(const std::vector<config::DatabaseConfig>& databases);
+  // The databases at `paths` are in the store already. The first error is returned, and nothing
+  // runs then.
+  Result<void> Start(const std::vector<std::string>& paths);
   void Stop() { monitors_.clear(); }
 
  private:

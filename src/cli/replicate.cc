@@ -85,9 +85,12 @@ struct Options {
 // What is replicated, and the program beside it if there is one.
 struct Job {
   config::Config config;
-  std::vector<config::DatabaseConfig> databases;  // Directories expanded.
-  std::string exec;                               // To be split; empty: none.
-  std::vector<std::string> command;               // Of `run`; empty: none.
+  // Directories expanded. Once they are in the store only their paths are kept: of a fleet the rest
+  // is megabytes.
+  std::vector<config::DatabaseConfig> databases;
+  std::vector<std::string> paths;
+  std::string exec;                  // To be split; empty: none.
+  std::vector<std::string> command;  // Of `run`; empty: none.
   bool HasChild() const { return !exec.empty() || !command.empty(); }
 };
 
@@ -229,7 +232,7 @@ Result<int> RunStore(const Options& options, const Job& job, const Logger& log,
     if (once.ok()) log.Info("one-shot replication complete");
   } else {
     store.Start();
-    LS_TRY(directories.Start(job.databases));
+    LS_TRY(directories.Start(job.paths));
     if (!job.command.empty())
       LS_TRY(supervisor.StartChild(job.command), "cannot start exec command");
     supervisor.Wait();
@@ -311,6 +314,8 @@ Result<int> RunReplicate(const Invocation& call) {
     LS_TRY(store.Add(to_add), "cannot open store");
   }
   LogDatabases(call.env, job, log);
+  for (auto& database : job.databases) job.paths.push_back(std::move(database.path));
+  job.databases = {};
   WatchedDirectories directories(call.env, *scheduler, job.config, shared, store, log);
   const auto metrics = ServeMetrics(std::move(listener), call.env, store, shared, log);
   return RunStore(options, job, log, supervisor, store, directories);

@@ -108,6 +108,7 @@ struct DatabaseConfig {
   std::int64_t min_checkpoint_pages = 1'000;
   std::int64_t truncate_pages = 121'359;         // Negative: never.
   std::int64_t max_sync_wal_bytes = 64LL << 20;  // 0: no limit.
+  std::uint64_t local_retention_bytes = 0;       // 0: of its size, and 1 GiB at least.
   bool restore_if_db_not_exists = false;
   std::optional<nanoseconds> snapshot_interval;
   std::optional<nanoseconds> snapshot_retention;

@@ -308,6 +308,9 @@ void Reader::ReadDatabase(const YamlNode& node, const std::string& path) {
   map.Read("truncate-page-n", truncate_pages);
   if (truncate_pages != 0) database.truncate_pages = truncate_pages;
   map.Read("max-sync-wal-bytes", database.max_sync_wal_bytes);
+  std::optional<std::uint64_t> local_retention_bytes;
+  map.ReadSize("local-retention-bytes", local_retention_bytes);
+  database.local_retention_bytes = local_retention_bytes.value_or(0);
   map.Read("restore-if-db-not-exists", database.restore_if_db_not_exists);
   if (const YamlNode* const snapshot = map.Map("snapshot")) {
     MapReader reader(decoder_, *snapshot, map.PathOf("snapshot"));

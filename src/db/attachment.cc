@@ -31,6 +31,16 @@ Attached& AllAttached() {
   return attached;
 }
 
+// The file format's read and write versions. The mode is changed in the file itself, never in a
+// WAL.
+Result<bool> IsInWalMode(File& database) {
+  constexpr std::uint64_t kVersionsOffset = 18;
+  constexpr std::byte kWalVersion{2};
+  std::array<std::byte, 2> versions = {};
+  LS_TRY(database.ReadAt(versions, kVersionsOffset));
+  return versions[0] == kWalVersion && versions[1] == kWalVersion;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<AttachedFile>> AttachedFile::Claim(Env& env,
@@ -102,6 +112,7 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   ConnectionOptions options;
   options.vfs = vfs;
   const std::filesystem::path file = LS_TRY(env_.ResolveLink(path));
+  options.path_is_resolved = file.is_absolute();
   wal_path_ = file.string() + "-wal";
   shm_path_ = file.string() + "-shm";
   const auto shm_before = env_.Stat(shm_path_);
@@ -110,28 +121,29 @@ Result<void> Attachment::Begin(const std::filesystem::path& path, const std::str
   database_identity_ = LS_TRY(database_->Stat()).identity;
   if (claim_->identity() != database_identity_) return Replaced();
   Connection& first = *connections_[0];
-  auto asked = first.QueryText("PRAGMA journal_mode");
-  const bool busy = !asked.ok() && asked.error().Is(ErrorCode::kUnavailable);
-  std::string mode =
-      LS_TRY(std::move(asked), "{}{}", path.string(),
-             busy ? ": another process may hold the database with locking_mode=EXCLUSIVE" : "");
-  if (mode != "wal") {
-    mode = LS_TRY(first.QueryText("PRAGMA journal_mode = wal"), "{}: switch to WAL mode",
-                  path.string());
+  // A connection must have read once before BeginRead looks at the WAL first, and before a
+  // checkpoint does anything. `PRAGMA journal_mode` would load the schema, and keep it.
+  auto read = first.BeginReadAnyMark();
+  const bool busy = !read.ok() && read.error().Is(ErrorCode::kUnavailable);
+  LS_TRY(std::move(read), "{}{}", path.string(),
+         busy ? ": another process may hold the database with locking_mode=EXCLUSIVE" : "");
+  const bool in_wal_mode = LS_TRY(IsInWalMode(*database_));
+  LS_TRY(first.EndTransaction());
+  if (!in_wal_mode) {
+    const std::string mode = LS_TRY(first.QueryText("PRAGMA journal_mode = wal"),
+                                    "{}: switch to WAL mode", path.string());
     if (mode != "wal") {
       return Error(ErrorCode::kUnsupported,
                    fmt::format("{}: enable wal failed, mode=\"{}\"", path.string(), mode));
     }
     switched_to_wal_ = true;
+    LS_TRY(first.BeginReadAnyMark(), "{}", path.string());
+    LS_TRY(first.EndTransaction());
   }
   page_size_ = static_cast<std::uint32_t>(LS_TRY(first.QueryInt("PRAGMA page_size")));
   connections_[1] = LS_TRY(Connection::Open(file, options));
-  // A connection must have read once before BeginRead looks at the WAL first, and before a
-  // checkpoint does anything.
-  for (auto& connection : connections_) {
-    LS_TRY(connection->BeginReadAnyMark(), "{}", path.string());
-    LS_TRY(connection->EndTransaction());
-  }
+  LS_TRY(connections_[1]->BeginReadAnyMark(), "{}", path.string());
+  LS_TRY(connections_[1]->EndTransaction());
   held_ = LS_TRY(holder().BeginRead(), "{}: begin the read transaction", path.string());
   restart_allowed_ = held_.frames == 0;
   LS_TRY(OpenWal());

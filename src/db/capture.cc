@@ -150,6 +150,10 @@ Result<void> Capture::NoteFiles(const Attachment& attachment) {
   return {};
 }
 
+bool Capture::NoteProvesNothing() const {
+  return !note_ && !position_moved_ && position_.end.offset_bytes == kWalHeaderSize;
+}
+
 Result<PositionNote> Capture::NoteParked(Attachment& attachment) {
   LS_TRY(FlushSums());
   PositionNote note = NewNote(attachment);

@@ -82,6 +82,10 @@ class Capture {
   Result<Decision> Examine(Attachment& attachment, const WalView& view);
   // Notes which files the position belongs to. After the first capture of an attachment.
   Result<void> NoteFiles(const Attachment& attachment);
+  // There is no note, and none is needed before the next capture: of a position at the front of an
+  // empty WAL it would prove nothing (Examine).
+  bool NoteProvesNothing() const;
+  bool OwesNote() const { return !note_ && !NoteProvesNothing(); }
   // Everything is captured and in the database file, the WAL is empty, the file was written a while
   // ago (GrainOf), and the transaction that saw that is still held.
   Result<PositionNote> NoteParked(Attachment& attachment);

@@ -26,6 +26,14 @@ constexpr std::chrono::seconds kLogInterval{30};
 // So long a failure that may pass by itself is not said.
 constexpr std::chrono::seconds kMayPass{1};
 constexpr int kSweepAfterDiskFull = 3;
+// Of local files; and a replica that was behind so long is not waited for when there are too many.
+constexpr std::uint64_t kLeastLocalBytes = std::uint64_t{1} << 30;
+constexpr std::chrono::minutes kTooLongBehind{10};
+
+// For all databases at the same moments, so that a fleet wakes the machine once.
+MonoTime SlowTickAfter(MonoTime now) {
+  return now + kSlowTick - now.time_since_epoch() % kSlowTick;
+}
 
 }  // namespace
 
@@ -43,7 +51,6 @@ Database::Database(Env& env, Scheduler& scheduler, const DatabaseOptions& option
       checkpointer_(options.checkpoint, log_),
       scrubber_(options.scrub_interval) {
   if (options_.meta_path.empty()) options_.meta_path = DefaultMetaPath(options_.path);
-  status_.path = options_.path;
   for (const ReplicaOptions& replica : options_.replicas) {
     const Logger log_of_replica = log_.With({{"replica", std::string(replica.client->type())}});
     ReplicaHost& host = *this;
@@ -105,6 +112,7 @@ void Database::Start() {
 DatabaseStatus Database::Status() const {
   MutexLock lock(mu_);
   DatabaseStatus status = status_;
+  status.path = options_.path;
   status.database_bytes = database_bytes_;
   for (std::size_t i = 0; i < uploaders_.size(); ++i) {
     status.replicas.push_back(uploaders_[i]->Status());
@@ -128,6 +136,7 @@ NextRun Database::Step(const Context& ctx) {
 
 NextRun Database::StepWithPermit(const Context& ctx) {
   step_began_ = Now();
+  bool just_attached = false;
   if (!attachment_) {
     if (may_be_parked_) {
       auto found = FindParked(ctx);
@@ -154,8 +163,9 @@ NextRun Database::StepWithPermit(const Context& ctx) {
     }
     NoteSync();
     NoteSuccess();
+    just_attached = true;
   }
-  auto next = StepAttached(ctx);
+  auto next = StepAttached(ctx, just_attached);
   if (!next.ok()) return NoteFailure(next.error());
   NoteSuccess();
   return next.value();
@@ -166,9 +176,10 @@ bool Database::HasRoom() {
   return !member_ || !env_.Stat(options_.path).ok() || member_->Enter(Now());
 }
 
-Result<NextRun> Database::StepAttached(const Context& ctx) {
+Result<NextRun> Database::StepAttached(const Context& ctx, bool just_attached) {
   const bool event = event_.exchange(false);
-  if (!LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
+  // Who has just attached has looked at all that already.
+  if (!just_attached && !LS_TRY(CheckHold(ctx))) return NextRun::At(Now());
   if (LS_TRY(HandleRequests(ctx))) return NextRun::At(Now());
   const WalView view = LS_TRY(attachment_->Peek());
   // Also when a leapfrog was captured and could not land: until it does, no checkpoint runs.
@@ -177,6 +188,7 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     const MonoTime now = Now();
     if (const auto later = Postponed(view, now)) return NextRun::At(*later);
     last_capture_ = now;
+    if (!has_instance_) KeepInstance();
     for (const auto& uploader : uploaders_) uploader->Expect();
     LS_TRY(CaptureNew(ctx));
     NoteSync();
@@ -187,14 +199,16 @@ Result<NextRun> Database::StepAttached(const Context& ctx) {
     const auto next = pace_.Next(now, /*event=*/true);
     if (!next.armed) return NextRun::At(std::min(now + next.wait, *Sleep().at));
   }
+  if (capture_->OwesNote()) LS_TRY(capture_->NoteFiles(*attachment_));
   // Before a checkpoint leaves its seal open: this would close it.
   LS_TRY(PruneLocal());
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
   OfferWhatWasOpen(fresh);
   if (Now() >= next_save_) {
-    next_save_ = Now() + kSlowTick;
+    next_save_ = SlowTickAfter(Now());
     SaveHoldings(ctx, /*at_the_end=*/false);
+    LS_TRY(NoteAtRest());
   }
   ArmWatches();
   // Armed first, tested after: what came in between is seen now.
@@ -245,8 +259,7 @@ Result<bool> Database::CommitUnderWay(const WalView& view) {
 
 NextRun Database::Sleep() {
   const MonoTime now = Now();
-  // All databases at the same moments, so that a fleet wakes the machine once.
-  if (now >= slow_tick_) slow_tick_ = now + kSlowTick - now.time_since_epoch() % kSlowTick;
+  if (now >= slow_tick_) slow_tick_ = SlowTickAfter(now);
   MonoTime at = slow_tick_;
   if (!wal_watch_ && options_.monitor_interval.count() > 0) {
     at = std::min(at, now + options_.monitor_interval);
@@ -404,8 +417,8 @@ void Database::NoteCheckpoint(const Result<CheckpointOutcome>& outcome,
 }
 
 Result<void> Database::ScrubIfDue(const Context& ctx) {
-  // Asked once: two readings of the clock may come in either order, and it would never be due.
   if (scrub_wanted_.exchange(false)) scrubber_.StartPass();
+  // Asked once: two readings of the clock may come in either order, and it would never be due.
   const MonoTime now = Now();
   if (scrubber_.NextDue(now) > now || !capture_->sums_valid()) return {};
   if (!capture_->IsCaptured(attachment_->held())) return {};
@@ -448,11 +461,40 @@ Result<void> Database::PruneLocal() {
     if (LS_TRY(local_->Stat(keep)).modified_at > old) break;
     keep = keep.Next();
   }
+  keep = LS_TRY(DropForTheDead(keep));
   if (keep == local_->range()->min) return {};
   keep = std::min(keep, capture_->sums_durable_txid().Next());
   LS_TRY(local_->RemoveBefore(keep));
   OfferFiles();
   return {};
+}
+
+// Local files may not fill the disk because a replica is away. When there are more than a snapshot
+// would cost, it gets one instead, once it is there. Those that are well do not lose any.
+Result<Txid> Database::DropForTheDead(Txid keep) {
+  const std::uint64_t most =
+      options_.local_retention_bytes != 0
+          ? options_.local_retention_bytes
+          : std::max<std::uint64_t>(kLeastLocalBytes, database_bytes_.load());
+  Txid taken = local_->range()->max;
+  std::string dead;
+  for (const auto& uploader : uploaders_) {
+    const ReplicaStatus status = uploader->Status();
+    const bool lags = status.behind_since && Now() - *status.behind_since >= kTooLongBehind;
+    if (status.state == ReplicaState::kFailing || lags) {
+      if (status.txid < keep || dead.empty()) dead = status.name;
+      continue;
+    }
+    taken = std::min(taken, status.txid);
+  }
+  if (dead.empty() || taken < keep || LS_TRY(local_->TotalBytes()) <= most) return keep;
+  log_.Warn(
+      "local files that a replica does not take are more than they may be, removing them; it "
+      "will get a new snapshot",
+      {{"replica", dead},
+       {"local_bytes", LS_TRY(local_->TotalBytes())},
+       {"local-retention-bytes", most}});
+  return std::min(taken.Next(), local_->range()->max);
 }
 
 void Database::OnBatch(const Batch& batch) {

@@ -45,6 +45,9 @@ struct DatabaseOptions {
   // A local file stays at least so long; and until every replica has it, in level 1 if that is
   // made.
   std::chrono::nanoseconds local_retention = std::chrono::minutes(5);
+  // So much they may be while a replica does not take them; then it gets a new snapshot instead. 0:
+  // as much as the database, and 1 GiB at least.
+  std::uint64_t local_retention_bytes = 0;
   std::string sqlite_vfs;  // Empty: the default.
   // Of all databases of the process, which must outlive them; none: it is never parked while it
   // runs.
@@ -155,9 +158,9 @@ class Database : private ReplicaHost {
  private:
   NextRun Step(const Context& ctx);
   NextRun StepWithPermit(const Context& ctx);
-  Result<NextRun> StepAttached(const Context& ctx);
+  Result<NextRun> StepAttached(const Context& ctx, bool just_attached);
   Result<bool> TryAttach(const Context& ctx);
-  Result<void> MakeMeta(const FileOwner& owner);
+  Result<bool> MakeMeta(const FileOwner& owner);
   Result<void> LockMeta();
   void KeepInstance();
   Result<void> DropInstance();
@@ -169,6 +172,8 @@ class Database : private ReplicaHost {
   Result<NextRun> StepParked(const Context& ctx);
   Result<bool> IsStillParked();
   Result<bool> ParkIfWanted(const Context& ctx);
+  Result<bool> MayPark();
+  Result<void> NoteAtRest();
   Result<bool> Park(const Context& ctx, bool with_effort);
   Result<bool> EmptyWal(const Context& ctx, bool with_effort);
   Result<bool> IsOldEnough();
@@ -193,12 +198,14 @@ class Database : private ReplicaHost {
   Result<void> CheckpointIfDue(const Context& ctx);
   Result<void> ScrubIfDue(const Context& ctx);
   Result<void> PruneLocal();
+  Result<Txid> DropForTheDead(Txid keep);
   void Detach();
   void LoseMeta();
-  void KeepHoldings();
+  void KeepHoldings(bool meta_is_new);
   void SaveHoldings(const Context& ctx, bool at_the_end);
   void BeginChain();
   void StopTask();
+  void ReleaseLeases(const Context& ctx);
   void StopReplicas();
   void Wake();
   void OnBatch(const Batch& batch);
@@ -242,7 +249,8 @@ class Database : private ReplicaHost {
   // permit.
   std::unique_ptr<FileLock> meta_lock_;
   FileIdentity meta_lock_identity_;
-  std::uint64_t instance_;  // db/state_instance.h
+  std::uint64_t instance_;     // db/state_instance.h
+  bool has_instance_ = false;  // It is noted in the state directory.
   std::unique_ptr<LocalLtx> local_;
   std::unique_ptr<PageSums> sums_;
   std::unique_ptr<Capture> capture_;
@@ -282,7 +290,7 @@ class Database : private ReplicaHost {
   std::atomic<Task*> waker_{nullptr};
 
   mutable Mutex mu_{LockRank::kDatabase};
-  DatabaseStatus status_ LS_GUARDED_BY(mu_);
+  DatabaseStatus status_ LS_GUARDED_BY(mu_);  // Without what Status puts in.
 
   // Before what wakes it, so that it outlives them: a stopped task may be woken.
   std::unique_ptr<Task> task_;

@@ -63,7 +63,7 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   file_owner_ = {.mode = database.mode & 0666, .uid = database.uid, .gid = database.gid};
   // Our lock may lie in a directory that was removed meanwhile; it keeps nobody out of a new one.
   if (meta_lock_ && !LS_TRY(LockIsInPlace())) LoseMeta();
-  LS_TRY(MakeMeta(directories));
+  const bool is_new = LS_TRY(MakeMeta(directories));
   if (!meta_lock_) {
     auto locked = LockMeta();
     // It was parked, and another process has it now.
@@ -77,17 +77,21 @@ Result<void> Database::PrepareMeta(const Context& ctx, const FileStat& database)
   capture_ = std::make_unique<Capture>(env_, *local_, *sums_, options_.meta_path / "position",
                                        file_owner_, log_);
   capture_->SetWatcher(old_states_);
-  KeepHoldings();
+  KeepHoldings(is_new);
   return capture_->Load(ctx);
 }
 
 // A file for each place.
-void Database::KeepHoldings() {
+void Database::KeepHoldings(bool meta_is_new) {
   for (std::size_t i = 0; i < holdings_.size(); ++i) {
     const std::string place = options_.replicas[i].client->Describe();
     const std::string name = "catalogue-" + FormatHex64(Crc64(0, std::as_bytes(std::span(place))));
-    holdings_[i]->KeepIn(
-        std::make_shared<CatalogueFile>(env_, options_.meta_path / name, file_owner_), place);
+    // Another process may have come and gone before we had the lock.
+    const auto there = meta_is_new ? Exists(env_, options_.meta_path / name) : Result<bool>(true);
+    const bool is_new = there.ok() && !there.value();
+    holdings_[i]->KeepIn(std::make_shared<CatalogueFile>(env_, options_.meta_path / name,
+                                                         file_owner_, /*gone=*/is_new),
+                         place, is_new);
   }
 }
 
@@ -105,12 +109,19 @@ void Database::SaveHoldings(const Context& ctx, bool at_the_end) {
 }
 
 // Beside the database its directory is there, or has just been removed and must not come back.
-Result<void> Database::MakeMeta(const FileOwner& owner) {
-  const std::filesystem::path base = options_.path.parent_path();
-  if (options_.meta_path.parent_path() != base) {
-    return CreateDirectories(env_, options_.meta_path, owner);
+// True: it is new, and has nothing in it.
+Result<bool> Database::MakeMeta(const FileOwner& owner) {
+  const std::filesystem::path parent = options_.meta_path.parent_path();
+  if (parent != options_.path.parent_path()) LS_TRY(CreateDirectories(env_, parent, owner));
+  auto made = env_.CreateDirectory(options_.meta_path, owner);
+  if (made.ok()) {
+    LS_TRY(env_.SyncDirectory(parent));
+    return true;
   }
-  return CreateDirectoriesBelow(env_, base, options_.meta_path, owner);
+  if (!made.error().Is(ErrorCode::kAlreadyExists)) return std::move(made).error();
+  // Unless something else has its name.
+  LS_TRY(CreateDirectoriesBelow(env_, parent, options_.meta_path, owner));
+  return false;
 }
 
 Result<void> Database::LockMeta() {
@@ -129,6 +140,7 @@ Result<void> Database::LockMeta() {
 // Whoever was here before, and is dead, has left the name of its leases.
 void Database::KeepInstance() {
   const std::filesystem::path path = options_.meta_path / "instance";
+  has_instance_ = true;
   if (const auto found = ReadInstance(env_, path, meta_lock_identity_)) {
     instance_ = *found;
     for (const auto& fence : fences_) fence->SetInstance(instance_);
@@ -143,9 +155,13 @@ void Database::KeepInstance() {
 
 // Before the lock is let go of by a process that lives on.
 Result<void> Database::DropInstance() {
+  if (!has_instance_) return {};
   auto removed = env_.Remove(options_.meta_path / "instance");
-  if (removed.ok() || removed.error().Is(ErrorCode::kNotFound)) return {};
-  return std::move(removed).error().Wrap("forget the instance");
+  if (!removed.ok() && !removed.error().Is(ErrorCode::kNotFound)) {
+    return std::move(removed).error().Wrap("forget the instance");
+  }
+  has_instance_ = false;
+  return {};
 }
 
 Result<bool> Database::LockIsInPlace() {
@@ -165,7 +181,7 @@ Result<bool> Database::KeepMeta() {
             {{"path", options_.meta_path.string()}});
   meta_lock_.reset();
   const FileStat parent = LS_TRY(env_.Stat(options_.path.parent_path()));
-  LS_TRY(MakeMeta({.mode = parent.mode, .uid = parent.uid, .gid = parent.gid}));
+  static_cast<void>(LS_TRY(MakeMeta({.mode = parent.mode, .uid = parent.uid, .gid = parent.gid})));
   LS_TRY(LockMeta());
   KeepInstance();
   const auto files = env_.List(options_.meta_path / "ltx" / "0");
@@ -247,7 +263,7 @@ Result<void> Database::FirstCapture(const Context& ctx) {
                                                : std::chrono::nanoseconds(kMet));
   // The upload is under way already.
   if (capture_->SumsAreBehind()) LS_TRY(capture_->FlushSums());
-  LS_TRY(capture_->NoteFiles(*attachment_));
+  if (!capture_->NoteProvesNothing()) LS_TRY(capture_->NoteFiles(*attachment_));
   checkpointer_.Reset(Now());
   scrubber_.ForgetWal();
   // No WAL test sees a database file that was written over in place.

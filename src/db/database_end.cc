@@ -9,6 +9,13 @@
 #include "db/database.h"
 
 namespace litestream {
+namespace {
+
+constexpr std::chrono::seconds kLeaseFarewell{5};
+// Whoever runs once waits so long for a lease that somebody has left, as after a power failure.
+constexpr std::chrono::seconds kWaitForLease = 2 * kLeaseTimeToLive;
+
+}  // namespace
 
 Result<void> Database::SyncOnce(const Context& ctx) {
   if (!attachment_ && !LS_TRY(TryAttach(ctx))) {
@@ -19,8 +26,16 @@ Result<void> Database::SyncOnce(const Context& ctx) {
   } else if (!LS_TRY(TryAttach(ctx))) {
     return Error(ErrorCode::kNotFound, "no position, waiting for data");
   }
-  for (auto& uploader : uploaders_) {
-    LS_TRY(DrainOne(ctx, *uploader, 1), "replica {}", uploader->Status().name);
+  for (std::size_t i = 0; i < uploaders_.size(); ++i) {
+    const MonoTime until = Now() + kWaitForLease;
+    auto drained = DrainOne(ctx, *uploaders_[i], 1);
+    for (auto free_at = fences_[i]->blocked_until(Now()); !drained.ok() && free_at;
+         free_at = fences_[i]->blocked_until(Now())) {
+      if (*free_at > until) break;
+      LS_TRY(ctx.Wait(*free_at - Now()));
+      drained = DrainOne(ctx, *uploaders_[i], 1);
+    }
+    LS_TRY(std::move(drained), "replica {}", uploaders_[i]->Status().name);
   }
   return {};
 }
@@ -133,19 +148,24 @@ Result<void> Database::Drain(const Context& ctx, int attempt) {
     auto drained = DrainOne(ctx, *uploader, attempt);
     if (first.ok() && !drained.ok()) first = std::move(drained);
   }
-  // If it cannot be given up, it runs out.
+  if (first.ok()) ReleaseLeases(ctx);
+  return first;
+}
+
+// What cannot be given up runs out.
+void Database::ReleaseLeases(const Context& ctx) {
   for (const auto& fence : fences_) {
-    if (!first.ok()) break;
     auto released = fence->Release(ctx);
     if (released.ok()) continue;
     log_.Debug("cannot give up the lease", {{"error", released.error().message()}});
   }
-  return first;
 }
 
 Result<void> Database::Release() {
   StopTask();
   StopReplicas();
+  // Not done yet if something could not be uploaded.
+  ReleaseLeases(Context(std::stop_token(), Now() + kLeaseFarewell, scheduler_.clock()));
   if (attachment_ && meta_lock_) SaveHoldings(Context::Background(), /*at_the_end=*/true);
   if (attachment_ && meta_lock_ && last_captured_ && last_captured_->ok()) {
     // What this saves is only time at the next start.

@@ -52,7 +52,10 @@ Result<DatabaseImage> MapHeld(const Context& ctx, Attachment& attachment,
 Result<void> ForEachPage(const Context& ctx, Attachment& attachment, const DatabaseImage& image,
                          const PageFunction& take) {
   const std::uint32_t page_size = attachment.page_size();
-  const std::uint32_t block_pages = std::max(1U, kReadBlockBytes / page_size);
+  // Not larger than the database: memory for a whole block, cleared, costs more than to read a
+  // small one.
+  const std::uint32_t block_pages =
+      std::clamp(kReadBlockBytes / page_size, 1U, std::max(1U, image.page_count));
   const Pgno lock_page = LockPage(page_size);
   std::vector<std::byte> block(std::size_t{block_pages} * page_size);
   WalPageReader wal_reader(attachment, image.wal);

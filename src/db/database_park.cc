@@ -32,6 +32,8 @@ Result<void> Database::FindParked(const Context&) {
   if (!note || !note->parked || note->boot == 0 || note->boot != HashOfBoot(env_)) return {};
   const auto header = ReadLocalHeader(env_, LocalPath(note->txid));
   if (!header.ok() || !header.value().Proof()) return {};
+  // A full file that was asked for since leads to the same state, and the replica may have it.
+  if (LS_TRY(Exists(env_, LocalPath(note->txid.Next())))) return {};
   parked_ = Parked{.note = *note, .checksum = header.value().Proof()->after};
   if (!LS_TRY(IsStillParked())) {
     parked_.reset();
@@ -46,7 +48,7 @@ Result<void> Database::FindParked(const Context&) {
     parked_.reset();
     return locked;
   }
-  KeepHoldings();
+  KeepHoldings(/*meta_is_new=*/false);
   database_bytes_ = note->parked->size_bytes;
   BeginChain();
   offered_ = note->txid;
@@ -151,13 +153,36 @@ Result<bool> Database::IsOldEnough() {
   return NanoTime(env_.clock().Now()) - modified_at > GrainOf(modified_at);
 }
 
-// Everything is captured. `with_effort`: a checkpoint may be made for it, and readers waited for.
-Result<bool> Database::Park(const Context& ctx, bool with_effort) {
+Result<bool> Database::MayPark() {
   if (database_bytes_ > options_.park_max_bytes || old_states_.active()) return false;
   if (rebase_above_.load() != 0 || full_wanted_.load() || !capture_->sums_valid()) return false;
   // Its WAL would lie in a directory that is not watched.
-  if (LS_TRY(env_.ResolveLink(options_.path)) != options_.path) return false;
-  if (!LS_TRY(EmptyWal(ctx, with_effort)) || !LS_TRY(IsOldEnough())) return false;
+  return LS_TRY(env_.ResolveLink(options_.path)) == options_.path;
+}
+
+// Everything is captured. If it is as it would be parked, and the replicas have it, that is noted
+// while it is open: then it makes room without a write, and a start after a crash finds it parked.
+// The hold goes on, so the note stays true: what is committed stays in the WAL, from its front on,
+// and what backfills it changes the file's times.
+Result<void> Database::NoteAtRest() {
+  if (!member_ || !attachment_->restart_allowed() || attachment_->held().frames != 0) return {};
+  for (const auto& uploader : uploaders_) {
+    const ReplicaStatus status = uploader->Status();
+    if (status.state != ReplicaState::kInSync || status.txid < capture_->position().txid) return {};
+  }
+  if (!LS_TRY(MayPark()) || LS_TRY(attachment_->WalFileSize()) > 0 || !LS_TRY(IsOldEnough())) {
+    return {};
+  }
+  LS_TRY(DropInstance());
+  LS_TRY(capture_->NoteParked(*attachment_));
+  return {};
+}
+
+// Everything is captured. `with_effort`: a checkpoint may be made for it, and readers waited for.
+Result<bool> Database::Park(const Context& ctx, bool with_effort) {
+  if (!LS_TRY(MayPark()) || !LS_TRY(EmptyWal(ctx, with_effort)) || !LS_TRY(IsOldEnough())) {
+    return false;
+  }
   capture_->CloseNewest();
   OfferWhatWasOpen(/*fresh=*/false);
   LS_TRY(attachment_->SyncDatabaseData());
@@ -167,7 +192,12 @@ Result<bool> Database::Park(const Context& ctx, bool with_effort) {
                 .checksum = capture_->position().after};
   parked_ = std::move(parked);
   log_.Debug("parked", {{"txid", FormatTxid(parked_->note.txid)}});
+  // What is watched stays the same.
+  auto directory_watch = std::move(directory_watch_);
+  auto wal_watch = std::move(wal_watch_);
   CloseAll();
+  directory_watch_ = std::move(directory_watch);
+  wal_watch_ = std::move(wal_watch);
   // What the uploaders still read here stays as it is, whoever comes.
   meta_lock_.reset();
   return true;

@@ -106,7 +106,7 @@ Result<void> DirectoryMonitor::Start(const std::vector<std::string>& added) {
     return Error(*start_error_).Wrap("start directory monitor for " + options_.directory);
   }
   next_rescan_ = Now() + options_.rescan_interval;
-  task_ = scheduler_.Start(Pool::kCapture, "directory",
+  task_ = scheduler_.Start(Pool::kDirectory, "directory",
                            [this](const Context& ctx) { return Run(ctx); });
   MutexLock lock(mu_);
   waker_ = task_.get();

@@ -317,7 +317,16 @@ Result<void> Fence::Release(const Context& ctx) {
     }
     LS_TRY(ctx.Wait(kBusyPoll));
   }
-  auto left = Leaser(client_, OptionsNow()).GiveUp(ctx, before);
+  Leaser leaser(client_, OptionsNow());
+  auto left = leaser.GiveUp(ctx, before);
+  // Where there is no room to write it, it can still go.
+  if (!left.ok() && left.error().Is(ErrorCode::kNoSpace)) {
+    Lease lease;
+    lease.record.generation = before.generation;
+    lease.record.instance = before.instance;
+    lease.tag = before.tag;
+    if (leaser.Release(ctx, lease).ok()) left = LeaseMark();
+  }
   MutexLock lock(mu_);
   busy_ = false;
   // Of a write whose answer was lost the mark before is as good: the instance stays.

@@ -7,6 +7,7 @@
 
 #include "base/memory_env.h"
 #include "storage/lease.h"
+#include "tests/contract/bodies.h"
 #include "tests/support/db_fixture.h"
 #include "tests/support/recorded_log.h"
 #include "tests/support/split_env.h"
@@ -424,44 +425,65 @@ TEST_F(FenceTest, TheKeeperNeedsItToo) {
 }
 
 // A place without conditional writes.
-class Unconditional final : public ReplicaClient {
+class Unconditional final : public contract::ForwardingClient {
  public:
-  explicit Unconditional(std::unique_ptr<ReplicaClient> inner) : inner_(std::move(inner)) {}
-  std::string_view type() const override { return "plain"; }
+  explicit Unconditional(std::unique_ptr<ReplicaClient> inner)
+      : ForwardingClient(*inner), inner_(std::move(inner)) {}
   std::string Describe() const override { return "plain"; }
-  Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
-                                     const ListOptions& options) override {
-    return inner_->List(ctx, level, options);
-  }
-  Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,
-                                           const ByteRange& range) override {
-    return inner_->Open(ctx, id, range);
-  }
-  Result<FileInfo> Write(const Context& ctx, const FileId& id, ByteSource& body,
-                         const WriteOptions& options) override {
-    return inner_->Write(ctx, id, body, options);
-  }
-  Result<void> Delete(const Context& ctx, std::span<const FileId> ids) override {
-    return inner_->Delete(ctx, ids);
-  }
-  Result<void> DeleteAll(const Context& ctx) override { return inner_->DeleteAll(ctx); }
-  Result<TaggedObject> GetObject(const Context& ctx, std::string_view name) override {
-    return inner_->GetObject(ctx, name);
-  }
   Result<std::string> PutObject(const Context&, std::string_view, std::string_view,
                                 std::string_view) override {
     ++asked;
     return Error(ErrorCode::kUnsupported, "no conditional writes");
-  }
-  Result<void> DeleteObject(const Context& ctx, std::string_view name,
-                            std::string_view tag) override {
-    return inner_->DeleteObject(ctx, name, tag);
   }
   int asked = 0;
 
  private:
   const std::unique_ptr<ReplicaClient> inner_;
 };
+
+// `-once` waits for what a dead process has left to run out.
+TEST_F(FenceTest, OnceWaitsForWhatWasLeft) {
+  SqliteApp app(Path());
+  CreateTable(app, 1);
+  ASSERT_TRUE(Stranger().ok());
+  const MonoTime begun = clock_.Monotonic();
+  EXPECT_EQ(Sync(), Txid{1});
+  EXPECT_GT(clock_.Monotonic() - begun, seconds(25));
+  EXPECT_LT(clock_.Monotonic() - begun, seconds(35));
+  ExpectRestores();
+}
+
+// It does not wait for ever.
+TEST_F(FenceTest, OnceGivesUpOnALeaseThatStays) {
+  SqliteApp app(Path());
+  CreateTable(app, 1);
+  const LeaseRecord record{.generation = 7,
+                           .expires_at = clock_.Now() + std::chrono::hours(1),
+                           .owner = "stranger:1",
+                           .instance = ""};
+  ASSERT_TRUE(other_->PutObject(ctx_, kLeaseName, FormatLease(record), "").ok());
+  const MonoTime begun = clock_.Monotonic();
+  const auto synced = engine().SyncOnce(ctx_);
+  ASSERT_FALSE(synced.ok());
+  EXPECT_NE(synced.error().message().find("stranger:1"), std::string::npos);
+  EXPECT_LT(clock_.Monotonic() - begun, minutes(2));
+  EXPECT_EQ(written_, 0U);
+}
+
+// Nobody has to wait for a process that ended, whether it could upload everything or not.
+TEST_F(FenceTest, AStopThatFailsGivesItUpToo) {
+  SqliteApp app(Path());
+  CreateTable(app, 1);
+  Run(seconds(5));
+  faults_ = [](StorageCall call, const FileId&) {
+    return call == StorageCall::kWrite ? StorageFault::kFailBefore : StorageFault::kNone;
+  };
+  Write(app, 1);
+  const auto soon = ctx_.WithDeadline(clock_.Monotonic() + seconds(3));
+  EXPECT_FALSE(CloseEngine(soon, seconds(1)).ok());
+  Stop();
+  EXPECT_TRUE(Stranger().ok());
+}
 
 TEST_F(FenceTest, Modes) {
   SqliteApp app(Path());

@@ -11,13 +11,13 @@ constexpr std::chrono::milliseconds kFilePoll{1};
 
 }  // namespace
 
-void Holdings::KeepIn(std::shared_ptr<CatalogueFile> file, std::string place) {
+void Holdings::KeepIn(std::shared_ptr<CatalogueFile> file, std::string place, bool is_new) {
   MutexLock lock(mu_);
   file_ = std::move(file);
   place_ = std::move(place);
   // What the last one held was dropped from memory.
   saved_ = false;
-  removed_ = false;
+  removed_ = is_new;
   stale_ = stale_ || catalogue_.has_value();
 }
 
@@ -87,6 +87,11 @@ Result<std::optional<Catalogue>> Holdings::Look(const Context& ctx) {
 bool Holdings::known() const {
   MutexLock lock(mu_);
   return catalogue_ || saved_;
+}
+
+bool Holdings::may_recall() const {
+  MutexLock lock(mu_);
+  return file_ && !removed_ && !stale_;
 }
 
 bool Holdings::unsaved() const {

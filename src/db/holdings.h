@@ -33,9 +33,12 @@ namespace litestream {
 class Holdings {
  public:
   // Where to keep it from now on: the place tells replicas of one database apart. None: nowhere.
-  void KeepIn(std::shared_ptr<CatalogueFile> file, std::string place);
+  // `is_new`: there is no file, nor was there one.
+  void KeepIn(std::shared_ptr<CatalogueFile> file, std::string place, bool is_new = false);
 
   bool known() const;
+  // There may be something to recall.
+  bool may_recall() const;
   // It is known, could be kept in the file, and is not.
   bool unsaved() const;
   // A copy; unset: unknown.

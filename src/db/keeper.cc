@@ -459,7 +459,12 @@ void Keeper::NoteFailure(const Error& error) {
     MutexLock lock(mu_);
     status_.error = error.message();
   }
-  if (failures_ > 1 && now - last_logged_failure_ < kLogInterval) return;
+  // The way there may be to blame, or the lease was another's for a moment: it is tried again soon.
+  if (failures_ == 1 && error.Is(ErrorCode::kUnavailable)) {
+    log_.Debug("compaction failed, trying again", {{"error", error.message()}});
+    return;
+  }
+  if (failures_ > 2 && now - last_logged_failure_ < kLogInterval) return;
   last_logged_failure_ = now;
   log_.Error("compaction failed",
              {{"error", error.message()}, {"consecutive_errors", failures_}, {"backoff", pause}});

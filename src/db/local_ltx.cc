@@ -13,6 +13,8 @@ namespace litestream {
 namespace {
 
 constexpr std::string_view kStagingSuffix = ".tmp";
+// A start looks at no more files than these to tell how large all are.
+constexpr std::uint64_t kMostSampled = 64;
 
 }  // namespace
 
@@ -30,9 +32,15 @@ Result<void> LocalLtx::MakeDirectory() {
 }
 
 Result<void> LocalLtx::Open() {
-  LS_TRY(MakeDirectory());
+  auto listed = env_.List(directory_);
+  // What is made now is empty: who else would write there waits for the lock on the state
+  // directory.
+  if (!listed.ok() && listed.error().Is(ErrorCode::kNotFound)) {
+    range_.reset();
+    return MakeDirectory();
+  }
   std::vector<Txid> found;
-  for (const DirectoryEntry& entry : LS_TRY(env_.List(directory_))) {
+  for (const DirectoryEntry& entry : LS_TRY(std::move(listed))) {
     if (entry.name.ends_with(kStagingSuffix)) {
       LS_TRY(env_.Remove(directory_ / entry.name), "remove unfinished file");
       continue;
@@ -42,6 +50,7 @@ Result<void> LocalLtx::Open() {
   }
   std::ranges::sort(found);
   range_.reset();
+  total_bytes_.reset();
   if (found.empty()) return {};
   // Only the run that ends with the newest counts; what lies before a hole is of no use.
   Txid first = found.back();
@@ -82,6 +91,28 @@ Result<FileStat> LocalLtx::Stat(Txid txid) {
   return env_.Stat(Path(txid));
 }
 
+Result<std::uint64_t> LocalLtx::TotalBytes() {
+  if (total_bytes_) return *total_bytes_;
+  std::uint64_t sampled = 0;
+  std::uint64_t samples = 0;
+  const std::uint64_t count = range_ ? range_->max.value - range_->min.value + 1 : 0;
+  for (std::uint64_t i = 0; i < count; i += 1 + count / kMostSampled) {
+    sampled += LS_TRY(Stat(Txid{range_->min.value + i})).size_bytes;
+    ++samples;
+  }
+  total_bytes_ = samples == 0 ? 0 : sampled / samples * count;
+  return *total_bytes_;
+}
+
+// A file comes, or takes the place of one; or it goes.
+void LocalLtx::Count(Txid txid, std::uint64_t new_bytes) {
+  if (!total_bytes_) return;
+  const bool is_there = range_ && range_->min <= txid && txid <= range_->max;
+  const auto old = is_there ? Stat(txid) : Result<FileStat>(FileStat());
+  const std::uint64_t old_bytes = old.ok() ? old.value().size_bytes : 0;
+  total_bytes_ = *total_bytes_ + new_bytes - std::min(old_bytes, *total_bytes_);
+}
+
 Result<std::unique_ptr<LocalLtx::Staged>> LocalLtx::Stage(Txid txid) {
   if (range_ && txid != range_->max && txid != range_->max.Next()) {
     return Error(ErrorCode::kInternal,
@@ -117,6 +148,7 @@ Result<void> LocalLtx::Staged::Patch(std::uint64_t offset_bytes, std::span<const
 Result<void> LocalLtx::Staged::Commit() {
   LS_TRY(sink_.Flush());
   LS_TRY(file_->Sync());
+  owner_.Count(txid_, sink_.size_bytes());
   LS_TRY(owner_.env_.Rename(path_, owner_.Path(txid_)));
   committed_ = true;
   LS_TRY(owner_.env_.SyncDirectory(owner_.directory_));
@@ -127,6 +159,7 @@ Result<void> LocalLtx::Staged::Commit() {
 Result<void> LocalLtx::RemoveBefore(Txid keep_from) {
   if (!range_) return {};
   while (range_->min < keep_from && range_->min < range_->max) {
+    Count(range_->min, 0);
     auto removed = env_.Remove(Path(range_->min));
     if (!removed.ok() && !removed.error().Is(ErrorCode::kNotFound)) return removed;
     range_->min = range_->min.Next();
@@ -136,6 +169,7 @@ Result<void> LocalLtx::RemoveBefore(Txid keep_from) {
 
 Result<void> LocalLtx::Clear() {
   range_.reset();
+  total_bytes_.reset();
   LS_TRY(env_.RemoveTree(directory_));
   return MakeDirectory();
 }

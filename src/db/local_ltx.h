@@ -36,6 +36,8 @@ class LocalLtx {
   // kNotFound if it is not here.
   Result<std::unique_ptr<ByteSource>> OpenFile(Txid txid);
   Result<FileStat> Stat(Txid txid);
+  // Of all files; of many that were there at the start, an estimate.
+  Result<std::uint64_t> TotalBytes();
   std::filesystem::path Path(Txid txid) const;
 
   // A file being written. Destroyed without Commit, it leaves nothing.
@@ -69,12 +71,14 @@ class LocalLtx {
 
  private:
   Result<void> MakeDirectory();
+  void Count(Txid txid, std::uint64_t new_bytes);
   Env& env_;
   std::filesystem::path meta_;
   std::filesystem::path directory_;
   FileOwner directory_owner_;
   FileOwner file_owner_;
   std::optional<TxidRange> range_;
+  std::optional<std::uint64_t> total_bytes_;  // Once it was asked for.
 };
 
 }  // namespace litestream

@@ -80,8 +80,16 @@ PageSums::PageSums(Env& env, std::filesystem::path path, FileOwner owner)
 Result<std::unique_ptr<PageSums>> PageSums::Open(Env& env, const std::filesystem::path& path,
                                                  const FileOwner& owner) {
   std::unique_ptr<PageSums> sums(new PageSums(env, path, owner));
-  OpenOptions options{.write = true, .create = true};
+  OpenOptions options{.write = true, .create = true, .exclusive = true};
   options.owner = owner;
+  auto made = env.Open(path, options);
+  if (made.ok()) {
+    sums->file_ = std::move(made).value();
+    sums->is_new_ = true;
+    return sums;
+  }
+  if (!made.error().Is(ErrorCode::kAlreadyExists)) return std::move(made).error();
+  options.exclusive = false;
   sums->file_ = LS_TRY(env.Open(path, options));
   std::array<std::byte, kHeaderUsed> bytes = {};
   const std::size_t got = LS_TRY(sums->file_->ReadAt(bytes, 0), "{}", path.string());
@@ -118,6 +126,7 @@ Result<void> PageSums::GetRange(Pgno first, std::span<std::uint64_t> out) {
 
 Result<void> PageSums::Set(std::span<const PageSumEntry> entries) {
   block_index_.reset();
+  is_new_ = false;
   std::vector<std::byte> run;
   constexpr std::size_t kMaxRunBytes = 64 * 1024;
   std::size_t i = 0;
@@ -138,6 +147,7 @@ Result<void> PageSums::Set(std::span<const PageSumEntry> entries) {
 
 Result<void> PageSums::Flush(const PageSumsHeader& header) {
   if (header_ == header) return {};
+  is_new_ = false;
   LS_TRY(file_->SyncData(), "{}", path_.string());
   const auto bytes = Format(header);
   LS_TRY(file_->WriteAt(bytes, 0), "{}", path_.string());
@@ -149,6 +159,7 @@ Result<void> PageSums::Flush(const PageSumsHeader& header) {
 Result<void> PageSums::Reset() {
   header_.reset();
   block_index_.reset();
+  if (is_new_) return {};
   LS_TRY(file_->Truncate(0), "{}", path_.string());
   return file_->Sync();
 }

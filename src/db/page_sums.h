@@ -72,6 +72,7 @@ class PageSums {
   std::filesystem::path path_;
   FileOwner owner_;
   std::unique_ptr<File> file_;
+  bool is_new_ = false;  // Made by Open, nothing written since: there is nothing to cut off.
   std::optional<PageSumsHeader> header_;
   std::vector<std::byte> block_;
   std::optional<std::uint64_t> block_index_;

@@ -47,6 +47,20 @@ class ParkTest : public DbFixture {
     ASSERT_EQ(State(), DatabaseState::kParked) << engine().Status().error;
   }
   DatabaseState State() { return engine().Status().state; }
+  // Attached, with everything in its file and an empty WAL, and replicated.
+  void StartAtRest(OpenDatabases& all) {
+    {
+      SqliteApp app(Path());
+      CreateTable(app, 5);
+    }
+    std::filesystem::last_write_time(
+        Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+    DatabaseOptions options = Options();
+    options.open_databases = &all;
+    engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+    Run(minutes(2));
+    ASSERT_EQ(State(), DatabaseState::kReplicating);
+  }
   void ExpectLevel() {
     const DatabaseStatus status = engine().Status();
     EXPECT_EQ(status.replicas[0].state, ReplicaState::kInSync) << status.replicas[0].error;
@@ -202,6 +216,113 @@ TEST_F(ParkTest, StopOpensItIfTheReplicaNeedsIt) {
   store_.SetFaults(nullptr);
   Close();
   ExpectRestores();
+}
+
+// Before the first commit a note would prove nothing; with it, it is there.
+TEST_F(ParkTest, FirstNoteComesWithTheFirstCommit) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 5);
+  }
+  Run(seconds(1));
+  EXPECT_EQ(engine().Status().txid, Txid{1});
+  EXPECT_FALSE(std::filesystem::exists(Meta() / "position"));
+  SqliteApp app(Path());
+  app.Exec("PRAGMA wal_autocheckpoint = 0");
+  Write(app, 1);
+  Run(seconds(31));  // Events of the machine come in their own time; the slow tick comes.
+  EXPECT_TRUE(std::filesystem::exists(Meta() / "position"));
+  Stop();
+  Write(app, 1);
+  Run(seconds(2));
+  EXPECT_EQ(engine().Status().txid, Txid{3});
+  EXPECT_EQ(recorded_.Count(kCompared), 0);
+  ExpectRestores();
+}
+
+// It is noted while there is time.
+TEST_F(ParkTest, MakesRoomWithoutAWrite) {
+  OpenDatabases all(1);
+  StartAtRest(all);
+  const auto long_ago = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(Meta())) {
+    files.push_back(entry.path());
+  }
+  for (const auto& file : files) std::filesystem::last_write_time(file, long_ago);
+  {
+    OpenDatabases::Member other(all, [] {});
+    EXPECT_FALSE(other.Enter(scheduler_.clock().Monotonic()));
+    Run(seconds(1));
+    EXPECT_EQ(State(), DatabaseState::kParked);
+    EXPECT_TRUE(other.Enter(scheduler_.clock().Monotonic()));
+  }
+  for (const auto& file : files) {
+    EXPECT_EQ(std::filesystem::last_write_time(file), long_ago) << file;
+  }
+  SqliteApp app(Path());
+  Write(app, 3);
+  Run(minutes(6));
+  ExpectLevel();
+  EXPECT_EQ(recorded_.Count(kCompared), 0);
+  Stop();
+}
+
+// What died while it was open and at rest is found parked, with all that was committed since.
+TEST_F(ParkTest, CrashAtRest) {
+  OpenDatabases all(1);
+  StartAtRest(all);
+  Stop();
+  Start();
+  Run(minutes(6));
+  EXPECT_EQ(State(), DatabaseState::kParked);
+  EXPECT_EQ(recorded_.Count("attached"), 1);
+  Stop();
+  SqliteApp app(Path());
+  app.Exec("PRAGMA wal_autocheckpoint = 0");
+  Write(app, 3);
+  Start();
+  ExpectLevel();
+  EXPECT_EQ(recorded_.Count(kCompared), 0);
+}
+
+// A commit after the note, and a crash: the note speaks of the past.
+TEST_F(ParkTest, CrashAfterItWasAtRest) {
+  OpenDatabases all(1);
+  StartAtRest(all);
+  SqliteApp app(Path());
+  app.Exec("PRAGMA wal_autocheckpoint = 0");
+  for (int i = 0; i < 3; ++i) {
+    Write(app, 1);
+    Run(minutes(1));
+  }
+  const Txid last = engine().Status().txid;
+  Stop();
+  app.Exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  Start();
+  EXPECT_GE(engine().Status().txid, last);
+  EXPECT_EQ(recorded_.Count("attached"), 2);
+  ExpectLevel();
+}
+
+// A file that changes nothing, such as a full one that a replica wanted, leaves the database as it
+// is noted. The replica may have that file.
+TEST_F(ParkTest, LocalFileBehindTheNote) {
+  SqliteApp app(Path());
+  CreateTable(app, 5);
+  Start();
+  Park();
+  Close();
+  const auto local = [this](std::uint64_t txid) {
+    return Meta() / "ltx/0" / FormatLtxFilename({Txid{txid}, Txid{txid}});
+  };
+  std::uint64_t newest = 1;
+  while (std::filesystem::exists(local(newest + 1))) ++newest;
+  std::filesystem::copy_file(local(newest), local(newest + 1));
+  Start();
+  EXPECT_EQ(recorded_.Count("attached"), 2);
+  EXPECT_GT(engine().Status().txid, Txid{newest});
+  ExpectLevel();
 }
 
 // Stopped while it is parked, with commits that nobody has looked at.

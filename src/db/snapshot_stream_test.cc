@@ -10,6 +10,7 @@
 #include "base/scheduler.h"
 #include "format/names.h"
 #include "storage/memory_client.h"
+#include "tests/contract/bodies.h"
 #include "tests/support/db_fixture.h"
 
 namespace litestream {
@@ -186,43 +187,17 @@ TEST_F(SnapshotStreamTest, HoleIsHealed) {
 // --- While it is read, the database goes on: with real threads. ---
 
 // Does something when so many bytes of a snapshot were read.
-class GatedClient final : public ReplicaClient {
+class GatedClient final : public contract::ForwardingClient {
  public:
   GatedClient(std::unique_ptr<ReplicaClient> base, std::uint64_t bytes, std::function<void()> gate)
-      : base_(std::move(base)), bytes_(bytes), gate_(std::move(gate)) {}
-  std::string_view type() const override { return base_->type(); }
-  std::string Describe() const override { return base_->Describe(); }
-  Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
-                                     const ListOptions& options) override {
-    return base_->List(ctx, level, options);
-  }
-  Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,
-                                           const ByteRange& range) override {
-    return base_->Open(ctx, id, range);
-  }
+      : ForwardingClient(*base), base_(std::move(base)), bytes_(bytes), gate_(std::move(gate)) {}
   Result<FileInfo> Write(const Context& ctx, const FileId& id, ByteSource& body,
                          const WriteOptions& options) override {
-    if (id.level != kSnapshotLevel) return base_->Write(ctx, id, body, options);
+    if (id.level != kSnapshotLevel) return ForwardingClient::Write(ctx, id, body, options);
     ++snapshots_;
     GatedSource gated(*this, body);
-    return base_->Write(ctx, id, gated, options);
+    return ForwardingClient::Write(ctx, id, gated, options);
   }
-  Result<void> Delete(const Context& ctx, std::span<const FileId> ids) override {
-    return base_->Delete(ctx, ids);
-  }
-  Result<void> DeleteAll(const Context& ctx) override { return base_->DeleteAll(ctx); }
-  Result<TaggedObject> GetObject(const Context& ctx, std::string_view name) override {
-    return base_->GetObject(ctx, name);
-  }
-  Result<std::string> PutObject(const Context& ctx, std::string_view name, std::string_view content,
-                                std::string_view tag) override {
-    return base_->PutObject(ctx, name, content, tag);
-  }
-  Result<void> DeleteObject(const Context& ctx, std::string_view name,
-                            std::string_view tag) override {
-    return base_->DeleteObject(ctx, name, tag);
-  }
-
   // That were begun.
   int snapshots() const { return snapshots_; }
 

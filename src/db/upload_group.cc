@@ -17,8 +17,12 @@ bool MustBeAlone(const LtxHeader& header) {
 
 Result<LtxHeader> ReadLocalHeader(Env& env, const std::filesystem::path& path) {
   const auto file = LS_TRY(env.Open(path, {}));
+  return ReadLocalHeader(*file, path);
+}
+
+Result<LtxHeader> ReadLocalHeader(File& file, const std::filesystem::path& path) {
   std::array<std::byte, kLtxHeaderSize> bytes = {};
-  const std::size_t got = LS_TRY(file->ReadAt(bytes, 0));
+  const std::size_t got = LS_TRY(file.ReadAt(bytes, 0));
   return LS_TRY(ParseLtxHeader(std::span(bytes).first(got)), "{}", path.string());
 }
 

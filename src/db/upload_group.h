@@ -46,5 +46,6 @@ Result<UploadGroup> NextUploadGroup(Env& env,
 
 // The header of a local file; the error names the file.
 Result<LtxHeader> ReadLocalHeader(Env& env, const std::filesystem::path& path);
+Result<LtxHeader> ReadLocalHeader(File& file, const std::filesystem::path& path);
 
 }  // namespace litestream

@@ -438,12 +438,18 @@ Result<Uploader::Body> Uploader::OpenBody(const Context& ctx, const FileId& id,
   Body body;
   if (id.txids == local && local.min == local.max) {
     const auto path = host_.LocalPath(local.min);
-    body.created_at = LS_TRY(ReadLocalHeader(env_, path)).Timestamp();
     auto file = LS_TRY(env_.Open(path, {}));
+    const LtxHeader header = LS_TRY(ReadLocalHeader(*file, path));
+    if (header.txids != local) {
+      return Error(ErrorCode::kCorruption,
+                   fmt::format("{}: the header names other transactions than the file's name",
+                               path.string()));
+    }
+    body.created_at = header.Timestamp();
     body.size_bytes = LS_TRY(file->Stat()).size_bytes;
     // As a merge proves its inputs, but for what would be read twice at some cost.
     if (*body.size_bytes <= kMaxMergedBytes) {
-      const auto reading = MakeFileSource(LS_TRY(env_.Open(path, {})));
+      const auto reading = BorrowFileSource(*file);
       LS_TRY(VerifyLtx(ctx, *reading), "{}", path.string());
     }
     body.source = MakeFileSource(std::move(file));

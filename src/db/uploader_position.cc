@@ -132,6 +132,7 @@ void Uploader::NotePosition(Txid end) {
 // replica ended with then; or (of a database that was parked, and is woken) an older one does, and
 // the lease will tell whether somebody came meanwhile.
 Result<void> Uploader::RecallPosition(const Context& ctx, const LocalFiles& files) {
+  if (!holdings_.may_recall()) return {};
   if (LS_TRY(RecallAt(ctx, files.range->max)) || !fence_.Proves()) return {};
   const Txid end = Status().txid;
   if (end >= files.range->min && end < files.range->max) LS_TRY(RecallAt(ctx, end));

@@ -712,12 +712,16 @@ TEST_F(UploaderTest, AnotherDatabasesReplicaIsNotOverwritten) {
 TEST_F(UploaderTest, TwoDatabasesOfOneReplicaDoNotTakeTurns) {
   const auto other_path = dir_.path() / "other";
   SqliteApp app(Path());
+  DatabaseOptions own = Options();
+  own.replicas[0].lease = LeaseMode::kOff;
+  engine_ = std::make_unique<Database>(*env_, scheduler_, own, log_);
   Create(app);
   Run(minutes(1));
   SqliteApp other_app(other_path);
   other_app.Exec("CREATE TABLE o (x)");
   DatabaseOptions options = Options();
   options.path = other_path;
+  options.replicas[0].lease = LeaseMode::kOff;
   Database other(Env::Real(), scheduler_, options, log_);
   other.Start();
   for (int i = 0; i < 30; ++i) {
@@ -780,6 +784,55 @@ TEST_F(UploaderTest, R34LocalFilesArePruned) {
   Write(app, 1);
   EXPECT_EQ(Sync(), txid.Next());
   ExpectRestores();
+}
+
+// A replica that is away does not fill the local disk, nor cost one that is well anything.
+TEST_F(UploaderTest, LocalFilesOfADeadReplicaAreLimited) {
+  for (const std::uint64_t stream_above : {std::uint64_t{0}, std::uint64_t{1} << 40}) {
+    SCOPED_TRACE(stream_above);
+    Stop();
+    std::filesystem::remove_all(Meta());
+    const MemoryStore well;
+    MemoryStore away;
+    DatabaseOptions options = Options();
+    options.replicas = {ReplicaIn(well), ReplicaIn(away)};
+    options.local_retention = seconds(1);
+    options.local_retention_bytes = 60'000;
+    options.stream_above_bytes = stream_above;
+    engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+    SqliteApp app(Path());
+    app.Exec("DROP TABLE IF EXISTS t");
+    Create(app);
+    Run(minutes(1));
+    away.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
+    const auto local_bytes = [this] {
+      std::uint64_t bytes = 0;
+      for (const auto& file : std::filesystem::directory_iterator(Meta() / "ltx/0")) {
+        bytes += file.file_size();
+      }
+      return bytes;
+    };
+    for (int i = 0; i < 60; ++i) {
+      Write(app, 1);
+      Run(seconds(60));
+      ASSERT_LT(local_bytes(), 80'000U) << i;
+    }
+    // Of the one that is well every transaction is there.
+    const auto listing = ListReplica(ctx_, *MakeMemoryClient(well), false).value();
+    EXPECT_GE(listing.levels[0].size(), 60U);
+    away.SetFaults(nullptr);
+    Run(minutes(20));
+    for (const ReplicaStatus& status : engine().Status().replicas) {
+      EXPECT_EQ(status.state, ReplicaState::kInSync);
+      EXPECT_EQ(status.txid, engine().Status().txid);
+    }
+    EXPECT_EQ(ListReplica(ctx_, *MakeMemoryClient(away), false).value().levels[9].size(),
+              stream_above == 0 ? 2U : 1U);
+    store_ = well;
+    ExpectRestores();
+    store_ = away;
+    ExpectRestores();
+  }
 }
 
 // R40: what is committed before a clean shutdown is in the replica after it.

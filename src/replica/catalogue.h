@@ -127,8 +127,11 @@ struct SavedCatalogue {
 // Not safe for concurrent calls. Borrows the Env.
 class CatalogueFile {
  public:
-  CatalogueFile(Env& env, std::filesystem::path path, const FileOwner& owner)
-      : env_(env), path_(std::move(path)), owner_(owner) {}
+  // `gone`: there is no file, and no removal of one that might not be durable; so in a directory
+  // that was just made.
+  CatalogueFile(Env& env, const std::filesystem::path& path, const FileOwner& owner,
+                bool gone = false)
+      : env_(env), path_(path.native()), owner_(owner), gone_(gone) {}
 
   // Unset: unknown, list the replica. A file that is missing, damaged, unreadable or of another
   // owner is no error.
@@ -143,9 +146,9 @@ class CatalogueFile {
 
  private:
   Env& env_;
-  const std::filesystem::path path_;
+  const std::string path_;
   const FileOwner owner_;
-  bool gone_ = false;
+  bool gone_;
 };
 
 }  // namespace litestream

@@ -140,7 +140,7 @@ Result<void> CatalogueFile::Discard() {
   if (!removed.ok() && !removed.error().Is(ErrorCode::kNotFound)) return removed;
   // Even if it was not there: an earlier removal may not be durable. (Unless its directory is
   // gone.)
-  auto synced = env_.SyncDirectory(path_.parent_path());
+  auto synced = env_.SyncDirectory(std::filesystem::path(path_).parent_path());
   if (!synced.ok() && !synced.error().Is(ErrorCode::kNotFound)) return synced;
   gone_ = true;
   return {};

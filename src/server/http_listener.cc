@@ -102,7 +102,8 @@ Result<Fd> ListenOnAny(const HostPort& where, std::string_view address) {
   for (const addrinfo* info = list.get(); info != nullptr; info = info->ai_next) {
     order.push_back(info);
   }
-  std::ranges::stable_partition(order, [&](const auto* info) { return info->ai_family == first; });
+  std::stable_partition(order.begin(), order.end(),
+                        [&](const addrinfo* info) { return info->ai_family == first; });
   Result<Fd> result = CannotListen(address, "no such address");
   for (const addrinfo* info : order) {
     result = ListenOn(*info, address);

@@ -66,6 +66,40 @@ WalView ParseView(const sqlite3_snapshot& snapshot) {
   return view;
 }
 
+constexpr const char* kUnixVfs = "unix";
+constexpr const char* kAsGivenVfs = "unix-path-as-given";
+
+int PathAsGiven(sqlite3_vfs* /*vfs*/, const char* name, int size, char* out) {
+  const std::size_t length = std::strlen(name);
+  if (length >= static_cast<std::size_t>(size)) return SQLITE_CANTOPEN;
+  std::memcpy(out, name, length + 1);
+  return SQLITE_OK;
+}
+
+// SQLite's own, but for the search for links: a call for each directory of the path, at each open.
+bool HasAsGivenVfs() {
+  static const bool registered = [] {
+    const sqlite3_vfs* unix_vfs = sqlite3_vfs_find(kUnixVfs);
+    if (unix_vfs == nullptr) return false;
+    static sqlite3_vfs as_given = *unix_vfs;
+    as_given.zName = kAsGivenVfs;
+    as_given.pNext = nullptr;
+    as_given.xFullPathname = PathAsGiven;
+    return sqlite3_vfs_register(&as_given, /*makeDflt=*/0) == SQLITE_OK;
+  }();
+  return registered;
+}
+
+// Null: the default one.
+const char* VfsOf(const ConnectionOptions& options) {
+  if (!options.vfs.empty()) return options.vfs.c_str();
+  if (!options.path_is_resolved) return nullptr;
+  // Whoever put another one in its place wants it to be used.
+  const sqlite3_vfs* usual = sqlite3_vfs_find(nullptr);
+  const bool is_unix = usual != nullptr && std::strcmp(usual->zName, kUnixVfs) == 0;
+  return is_unix && HasAsGivenVfs() ? kAsGivenVfs : nullptr;
+}
+
 }  // namespace
 
 std::string_view ToString(CheckpointMode mode) {
@@ -87,8 +121,7 @@ Result<Connection> Connection::Open(const std::filesystem::path& path,
   if (options.create) flags |= SQLITE_OPEN_CREATE;
   sqlite3* db = nullptr;
   // A plain path, not a URI: '?', '#' and '%' in it mean themselves.
-  const int rc = sqlite3_open_v2(path.c_str(), &db, flags,
-                                 options.vfs.empty() ? nullptr : options.vfs.c_str());
+  const int rc = sqlite3_open_v2(path.c_str(), &db, flags, VfsOf(options));
   Connection connection(db);
   if (rc != SQLITE_OK) return connection.LastError(rc, fmt::format("open {}", path.string()));
   // SQLite opens what it may not write for reading only, without a word.

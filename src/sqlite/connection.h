@@ -19,6 +19,8 @@ struct ConnectionOptions {
   bool read_only = false;
   bool create = false;
   std::string vfs;  // Empty: the default.
+  // The path is absolute, and what it names is no link: SQLite need not look for links in it.
+  bool path_is_resolved = false;
 };
 
 // What a read transaction sees of the WAL: what SQLite has published in the wal-index. Source:

@@ -193,6 +193,26 @@ class IndependentReaderTest(unittest.TestCase):
         self.assertTrue([f for f in files if f.max_txid > f.min_txid], files)
         self.assertEqual(files[-1].min_txid, files[-1].max_txid)
 
+    def test_streamed_snapshot(self):
+        """A large database: the replica begins with a snapshot that was read while it was sent."""
+        replica = self.box.path("replica")
+        writer = lab.Writer(self.box, self.writer_binary, self.box.path("db"),
+                            self.box.path("journal"))
+        writer.run(count=80, blob_every=1, blob_bytes=500_000)
+        self.box.path("config.yml").write_text(
+            f"dbs: [{{path: {writer.database}, monitor-interval: 20ms,\n"
+            f"  replica: {{path: {replica}, sync-interval: 20ms}}}}]\n")
+        tool = lab.Litestream(self.box, self.binary)
+        [(_, dump)] = self.replicate_in_phases(
+            (tool, writer, replica), [{"count": 200, "rate": 200, "shrink_every": 40}])
+        files = lab.replica_files(replica)
+        snapshots = [f for f in files if f.level == 9]
+        self.assertEqual([f.min_txid for f in snapshots], [1])
+        self.assertFalse([f for f in files if f.level == 0 and f.min_txid == 1], files)
+        self.assertEqual(sorted_lines(self.box.must(["sqlite3", writer.database, ".dump"])), dump)
+        reader = Extension(self.box, replica)
+        self.assertEqual(reader.run("PRAGMA integrity_check;"), "ok\n")
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -126,6 +126,8 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (file.ok()) parked_ = file.value();
   } else if (message == "comparing the database with what was captured") {
     OnComparison(now, FieldOf(fields, "reason"));
+  } else if (message.starts_with("local files that a replica does not take")) {
+    dropped_ = true;
   } else if (message.starts_with("the database or its WAL was replaced")) {
     if (!people) Unexplained(message, "");
   } else if (message.starts_with("capture does not fit")) {
@@ -152,8 +154,12 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
              message.starts_with("detected database behind replica")) {
     // Of what happened at any time: the replica remembers. And while it was parked, another process
     // may have had it.
-    if (now.pid == attached_.pid && now.people == 0 && now.faults == 0 && !late_listings_)
+    // Those that were to be dropped for it are.
+    const bool dropped = dropped_ && message.starts_with("replica lacks");
+    if (now.pid == attached_.pid && now.people == 0 && now.faults == 0 && !late_listings_ &&
+        !dropped) {
       Unexplained(message, "");
+    }
     // Capture goes on elsewhere soon, and the old local files go.
     rebase_wanted_ = true;
   }

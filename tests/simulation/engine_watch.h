@@ -56,6 +56,7 @@ class EngineWatch {
   Model& model_;
   const std::filesystem::path path_;
   const bool late_listings_;
+  bool dropped_ = false;  // Local files, for a replica that was away.
   std::uint64_t people_ = 0;
   std::uint64_t faults_ = 0;
   std::uint64_t killed_ = 0;

@@ -99,8 +99,8 @@ MUTANTS = [
      "    if (!M && stat.value().identity != *identity) return false;\n"),
     ("sums-header-first", "the header of the page sums is written before their entries are synced",
      "src/db/page_sums.cc",
-     "  if (header_ == header) return {};\n  LS_TRY(file_->SyncData(), \"{}\", path_.string());\n",
-     "  if (header_ == header) return {};\n"
+     "  is_new_ = false;\n  LS_TRY(file_->SyncData(), \"{}\", path_.string());\n",
+     "  is_new_ = false;\n"
      "  if (!M) LS_TRY(file_->SyncData(), \"{}\", path_.string());\n"),
     ("growth-not-filled", "pages that a commit grows by without writing them are left out",
      "src/db/capture.cc",

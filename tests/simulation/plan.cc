@@ -162,6 +162,7 @@ Plan DrawPlan(std::uint64_t seed) {
   DrawStreaming(plan, dice);
   // A lease ends by the time of day of who wants it, and with a replica that is emptied.
   plan.stranger = dice.OneIn(2) && !plan.clock_jumps && !plan.store_wiped;
+  if (dice.OneIn(4)) plan.local_retention_bytes = OneOf(dice, std::array{5'000U, 50'000U});
   return plan;
 }
 

@@ -40,6 +40,7 @@ struct Plan {
   std::uint64_t max_sync_wal_bytes = 64U << 20U;
   Nanos scrub_interval{std::chrono::hours(24)};
   Nanos local_retention{std::chrono::minutes(5)};
+  std::uint64_t local_retention_bytes = 0;
   std::uint64_t stream_above_bytes = UINT64_MAX;  // A larger one is read as its snapshot is sent.
   bool park = false;                              // Whenever nothing happens for some seconds.
   UpkeepOptions upkeep;                           // Levels, snapshots, retention.

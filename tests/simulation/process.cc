@@ -165,6 +165,8 @@ std::size_t Process::ReadLength(std::size_t bytes) {
 void Process::Sleep(Nanos duration, const std::stop_token& stop) {
   if (dead_) {
     dead_ns_ += duration.count() > 0 ? duration.count() : 0;
+    // It may wait for another thread, which has to unwind first.
+    world_.SleepUntil(world_.now_ns() + 1, true);
     return;
   }
   if (stop.stop_requested()) return;

@@ -262,6 +262,7 @@ void Town::RunReplicator(Process& process) {
   options.local_retention = plan_.local_retention;
   options.upkeep = plan_.upkeep;
   options.stream_above_bytes = plan_.stream_above_bytes;
+  options.local_retention_bytes = plan_.local_retention_bytes;
   options.stream_slice_bytes = 2'000;
   options.sqlite_vfs = process.vfs().name();
   const auto limiter = plan_.limits ? std::make_shared<Limiter>(*plan_.limits) : nullptr;

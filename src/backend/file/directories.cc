@@ -17,18 +17,24 @@ std::filesystem::path ParentDirectory(const std::filesystem::path& path) {
 Result<void> DirectoryMaker::SyncParentOf(const std::filesystem::path& directory) {
   auto synced = env_.SyncDirectory(ParentDirectory(directory));
   // To sync a directory one must be able to read it, and what lies above the root is not ours.
-  const bool below_root = directory.native().size() > root_.native().size();
+  const bool below_root = directory.native().size() > root_.size();
   if (!synced.ok() && synced.error().Is(ErrorCode::kDenied) && !below_root) return {};
   return synced;
+}
+
+// What lies above the root needs no name: nobody looks there once the root is remembered.
+std::optional<std::string> DirectoryMaker::BelowRoot(const std::filesystem::path& directory) const {
+  if (!directory.native().starts_with(root_)) return std::nullopt;
+  return directory.native().substr(root_.size());
 }
 
 Result<void> DirectoryMaker::Ensure(const std::filesystem::path& directory) {
   std::vector<std::filesystem::path> missing;
   std::filesystem::path existing = directory;
   for (;;) {
-    {
+    if (const auto name = BelowRoot(existing)) {
       MutexLock lock(mu_);
-      if (durable_.contains(existing)) break;
+      if (durable_.contains(*name)) break;
     }
     const auto stat = env_.Stat(existing);
     if (stat.ok()) {
@@ -52,9 +58,11 @@ Result<void> DirectoryMaker::Ensure(const std::filesystem::path& directory) {
     if (!created.ok() && !created.error().Is(ErrorCode::kAlreadyExists)) return created;
     LS_TRY(SyncParentOf(*it));
   }
+  missing.push_back(directory);
   MutexLock lock(mu_);
-  durable_.insert(missing.begin(), missing.end());
-  durable_.insert(directory);
+  for (const std::filesystem::path& made : missing) {
+    if (auto name = BelowRoot(made)) durable_.insert(*std::move(name));
+  }
   return {};
 }
 

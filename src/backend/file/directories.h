@@ -1,8 +1,9 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <set>
-#include <utility>
+#include <string>
 
 #include "base/env.h"
 #include "base/sync.h"
@@ -16,8 +17,9 @@ std::filesystem::path ParentDirectory(const std::filesystem::path& path);
 // again, with what was acknowledged inside. Remembers what it did. Safe for concurrent calls.
 class DirectoryMaker {
  public:
-  DirectoryMaker(Env& env, std::filesystem::path root, const FileOwner& owner)
-      : env_(env), root_(std::move(root)), owner_(owner) {}
+  // Borrows `root`, absolute or not, without a slash at its end.
+  DirectoryMaker(Env& env, const std::string& root, const FileOwner& owner)
+      : env_(env), root_(root), owner_(owner) {}
 
   // `directory` is the root or below it.
   Result<void> Ensure(const std::filesystem::path& directory);
@@ -26,12 +28,14 @@ class DirectoryMaker {
 
  private:
   Result<void> SyncParentOf(const std::filesystem::path& directory);
+  std::optional<std::string> BelowRoot(const std::filesystem::path& directory) const;
 
   Env& env_;
-  const std::filesystem::path root_;
+  const std::string& root_;
   const FileOwner owner_;
   Mutex mu_{LockRank::kStorage};
-  std::set<std::filesystem::path> durable_ LS_GUARDED_BY(mu_);
+  // What follows the root in their names.
+  std::set<std::string> durable_ LS_GUARDED_BY(mu_);
 };
 
 }  // namespace litestream
