@@ -10,6 +10,7 @@ namespace litestream::cli {
 namespace {
 
 constexpr std::int64_t kMaxConcurrency = 64;
+constexpr std::chrono::milliseconds kMinStallTimeout{100};
 
 s3::Options OptionsOf(const config::ReplicaConfig& replica) {
   s3::Options options{.bucket = replica.bucket,
@@ -21,6 +22,8 @@ s3::Options OptionsOf(const config::ReplicaConfig& replica) {
                       .require_content_md5 = replica.require_content_md5,
                       .skip_verify = replica.skip_verify.value_or(false),
                       .ca_file = replica.ca_file,
+                      .client_certificate = replica.client_cert,
+                      .client_key = replica.client_key,
                       .storage_class = replica.storage_class,
                       .part_size_bytes = replica.part_size,
                       .encryption = {.server_key = replica.sse_s3.value_or(false),
@@ -32,6 +35,10 @@ s3::Options OptionsOf(const config::ReplicaConfig& replica) {
                       .access_key_id = replica.access_key_id,
                       .secret_access_key = replica.secret_access_key,
                       .session_token = replica.session_token};
+  if (replica.stall_timeout) {
+    options.stall_timeout = std::max(
+        kMinStallTimeout, std::chrono::ceil<std::chrono::milliseconds>(*replica.stall_timeout));
+  }
   if (replica.concurrency) {
     options.concurrency =
         static_cast<int>(std::clamp<std::int64_t>(*replica.concurrency, 1, kMaxConcurrency));

@@ -47,6 +47,7 @@ struct ReplicaSettings {
   std::optional<bool> sse_s3;
   std::optional<bool> requester_pays;
   std::string ca_file;
+  std::optional<nanoseconds> stall_timeout;
 
   std::string account_name;
   std::string account_key;

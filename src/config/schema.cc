@@ -38,6 +38,7 @@ void VisitSettings(Visit&& visit) {
   visit("sse-s3", &S::sse_s3);
   visit("requester-pays", &S::requester_pays);
   visit("ca-file", &S::ca_file);
+  visit("stall-timeout", &S::stall_timeout);
   visit("account-name", &S::account_name);
   visit("account-key", &S::account_key);
   visit("sas-token", &S::sas_token);

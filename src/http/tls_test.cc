@@ -1,9 +1,13 @@
 #include <cstdlib>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include <fmt/core.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +20,18 @@ namespace litestream::http {
 namespace {
 
 const Context kNever = Context::Background();
+
+int FreePort() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
 
 class TlsTest : public ::testing::Test {
  protected:
@@ -124,6 +140,50 @@ TEST_F(TlsTest, AClientCertificate) {
   tls.client_key = File("client.key");
   const auto answer = Get("localhost", tls);
   ASSERT_TRUE(answer.ok()) << answer.error().message();
+}
+
+// nghttpd knows HTTP/2 only: whoever gets an answer speaks it.
+TEST_F(TlsTest, Http2WhereItIsOffered) {
+  port_ = FreePort();
+  Run("mkdir pages && head -c 3000000 /dev/zero | tr '\\0' x > pages/large && echo hello > "
+      "pages/a");
+  server_ = ::fork();
+  if (server_ == 0) {
+    const std::string command = fmt::format(
+        "cd '{}' && exec nghttpd -a 127.0.0.1 -d pages {} localhost.key localhost.pem >>log 2>&1",
+        directory_.path().native(), port_);
+    ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    ::_exit(127);
+  }
+  Client client;
+  const auto request = [&](const char* name) {
+    return Request{.url = fmt::format("https://localhost:{}/{}", port_, name),
+                   .tls = {.ca_file = File("ca.pem")}};
+  };
+  auto first = client.Do(kNever, request("a"));
+  while (!first.ok() && ::waitpid(server_, nullptr, WNOHANG) == 0) {
+    first = client.Do(kNever, request("a"));  // It is just starting.
+  }
+  ASSERT_TRUE(first.ok()) << first.error().message() << ": is nghttp2-server installed?";
+  EXPECT_EQ(first.value().body, "hello\n");
+  std::vector<std::unique_ptr<Exchange>> exchanges;
+  for (int i = 0; i < 40; ++i) {
+    auto exchange = client.Begin(kNever, request(i % 2 == 0 ? "large" : "a"));
+    ASSERT_TRUE(exchange.ok()) << exchange.error().message();
+    exchanges.push_back(std::move(exchange).value());
+  }
+  // Nobody reads the large ones meanwhile: they must not keep the small ones on the same connection
+  // from coming.
+  for (int i = 1; i < 40; i += 2) {
+    const auto answer = exchanges[static_cast<std::size_t>(i)]->Finish(kNever);
+    ASSERT_TRUE(answer.ok()) << answer.error().message();
+    EXPECT_EQ(answer.value().body, "hello\n");
+  }
+  for (int i = 0; i < 40; i += 2) {
+    const auto answer = exchanges[static_cast<std::size_t>(i)]->Finish(kNever);
+    ASSERT_TRUE(answer.ok()) << answer.error().message();
+    EXPECT_EQ(answer.value().body, std::string(3'000'000, 'x'));
+  }
 }
 
 }  // namespace

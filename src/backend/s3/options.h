@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -31,6 +32,10 @@ struct Options {
   std::optional<bool> require_content_md5;
   bool skip_verify = false;
   std::string ca_file;
+  std::string client_certificate;  // PEM files, where the server wants to know who asks.
+  std::string client_key;
+  // How long not a byte may come, and twice as long until the first one.
+  std::chrono::milliseconds stall_timeout{30'000};
   std::string storage_class;
   std::optional<std::uint64_t> part_size_bytes;
   std::optional<int> concurrency;  // Parts at a time.

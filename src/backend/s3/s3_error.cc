@@ -139,6 +139,8 @@ Error Describe(const ServerError& error, std::string_view doing, std::string_vie
   if (wrong_region && !error.region.empty()) {
     text += fmt::format("; bucket {} is in region {}: set `region: {}`", bucket, error.region,
                         error.region);
+  } else if (wrong_region) {
+    text += fmt::format("; set `region` to that of bucket {}", bucket);
   } else if (const std::string_view advice = Advice(error); !advice.empty()) {
     text += fmt::format("; {}", advice);
   }

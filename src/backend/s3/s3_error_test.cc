@@ -74,6 +74,7 @@ TEST(S3Error, SaysWhatToChange) {
       {Answer(403, ""), "check the keys"},
       {Answer(301, "PermanentRedirect", {{"X-Amz-Bucket-Region", "eu-central-1"}}),
        "bucket bkt is in region eu-central-1: set `region: eu-central-1`"},
+      {Answer(400, "AuthorizationHeaderMalformed"), "set `region` to that of bucket bkt"},
   };
   for (const auto& c : cases) {
     const Error error = Describe(ParseServerError(c.answer), "s3: GET bkt/key", "bkt");

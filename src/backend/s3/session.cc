@@ -83,6 +83,13 @@ Result<http::SigningKeys> Session::Keys(const Context& ctx) {
   return shared_->credentials().Get(ctx);
 }
 
+http::TlsOptions Session::Tls() const {
+  return {.verify = !options_.skip_verify,
+          .ca_file = options_.ca_file,
+          .client_certificate = options_.client_certificate,
+          .client_key = options_.client_key};
+}
+
 Result<Address> Session::Where(const Context& ctx) {
   {
     MutexLock lock(mu_);
@@ -112,7 +119,7 @@ Result<std::string> Session::AskForRegion(const Context& ctx) {
   const http::Request request{
       .url = fmt::format("https://{}{}?{}", host, input.escaped_path, http::CanonicalQuery(query)),
       .headers = http::SignV4(input, keys),
-      .tls = {.ca_file = options_.ca_file}};
+      .tls = Tls()};
   http::Response answer;
   LS_TRY(Retry(ctx, options_.retry,
                [&]() -> Result<void> {
@@ -163,11 +170,13 @@ Result<http::Request> Session::Sign(const Context& ctx, const Call& call, http::
       .region = where.region};
   for (http::Header& header : http::SignV4(input, keys)) headers.push_back(std::move(header));
   const std::string query = http::CanonicalQuery(call.query);
-  http::Request request{.method = call.method,
-                        .url = where.origin + path + (query.empty() ? "" : "?" + query),
-                        .headers = std::move(headers),
-                        .body = call.body,
-                        .tls = {.verify = !options_.skip_verify, .ca_file = options_.ca_file}};
+  http::Request request{
+      .method = call.method,
+      .url = where.origin + path + (query.empty() ? "" : "?" + query),
+      .headers = std::move(headers),
+      .body = call.body,
+      .tls = Tls(),
+      .timeouts = {.first_byte = 2 * options_.stall_timeout, .stall = options_.stall_timeout}};
   // POST and PUT have a length, even if it is 0.
   if (!request.body && (call.method == "POST" || call.method == "PUT")) {
     request.body = std::make_shared<const std::string>();

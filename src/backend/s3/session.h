@@ -86,6 +86,7 @@ class Session {
   Result<std::unique_ptr<http::Exchange>> Attempt(const Context& ctx, const Call& call,
                                                   std::chrono::nanoseconds* retry_after);
   Result<std::string> AskForRegion(const Context& ctx);
+  http::TlsOptions Tls() const;
   std::string Doing(const Call& call) const;
   WallTime Now() const;
 
