@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -53,6 +54,13 @@ struct WriteOptions {
   bool if_absent = false;
 };
 
+// Something that lies in a replica and may be no LTX file.
+struct ObjectInfo {
+  std::string name;  // Relative to the root, with "/" between folders.
+  std::uint64_t size_bytes = 0;
+  WallTime modified_at;
+};
+
 // A small object beside the LTX files (the lease), with the tag that conditional writes compare.
 struct TaggedObject {
   std::string content;
@@ -77,6 +85,12 @@ class ReplicaClient {
   // level that does not exist is empty.
   virtual Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
                                              const ListOptions& options) = 0;
+
+  // The files of all levels, each as List gives it. A List of each, unless the backend can do
+  // better (ListsTogether).
+  virtual Result<std::array<std::vector<FileInfo>, kLevelCount>> ListAll(const Context& ctx,
+                                                                         bool exact_times);
+  virtual bool ListsTogether() const { return false; }
 
   // Opens a file for reading. kNotFound if there is none. The source may outlive the client.
   virtual Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,
@@ -103,6 +117,15 @@ class ReplicaClient {
                                         std::string_view content, std::string_view tag) = 0;
   virtual Result<void> DeleteObject(const Context& ctx, std::string_view name,
                                     std::string_view tag) = 0;
+
+  // What is there by any name that begins with `prefix` (relative to the root), ascending; at most
+  // `limit`, 0: all. Reads only: backups of Litestream v0.3 lie there. kUnsupported where such
+  // never were.
+  virtual Result<std::vector<ObjectInfo>> ListObjects(const Context& ctx, std::string_view prefix,
+                                                      std::size_t limit);
+  // Opens one of them. kNotFound if there is none.
+  virtual Result<std::unique_ptr<ByteSource>> OpenObject(const Context& ctx, std::string_view name,
+                                                         const ByteRange& range);
 };
 
 }  // namespace litestream

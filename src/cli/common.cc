@@ -125,12 +125,6 @@ std::shared_ptr<Limiter> MakeLimiter(const config::LimitsConfig& limits) {
   return std::make_shared<Limiter>(options);
 }
 
-Result<bool> HoldsOldBackup(Env& env, const config::ReplicaConfig& replica) {
-  if (replica.type != "file") return false;
-  const std::string root = LS_TRY(RootOf(env, replica));
-  return Exists(env, root + "/generations");
-}
-
 Result<std::string> SourceArgument(const FlagSet& flags, std::string_view hint) {
   if (flags.positional().empty() || flags.positional().front().empty()) {
     return UsageError("database path or replica URL required", hint);

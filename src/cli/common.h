@@ -63,9 +63,6 @@ Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
 // What the configuration limits; null: nothing.
 std::shared_ptr<Limiter> MakeLimiter(const config::LimitsConfig& limits);
 
-// Whether the replica's place holds a backup of Litestream v0.3, which this build cannot read.
-Result<bool> HoldsOldBackup(Env& env, const config::ReplicaConfig& replica);
-
 // What the configuration says about retention, and about levels, snapshots and retention together.
 RetentionPolicy RetentionOf(const config::Config& config);
 UpkeepOptions UpkeepOf(const config::Config& config);

@@ -10,6 +10,7 @@
 #include "cli/table.h"
 #include "format/names.h"
 #include "replica/plan.h"
+#include "storage/old_backup.h"
 
 namespace litestream::cli {
 namespace {
@@ -74,8 +75,8 @@ Result<void> PrintLtxFiles(Env& env, const Source& source, const LevelRange& lev
 
 Result<void> CheckOldBackups(Env& env, const Source& source) {
   for (const auto& replica : source.replicas) {
-    if (!LS_TRY(HoldsOldBackup(env, replica))) continue;
     const auto client = LS_TRY(MakeReplicaClient(env, replica, {}));
+    if (!LS_TRY(HasOldBackup(Context::Background(), *client))) continue;
     const std::string message = fmt::format(
         "{} holds a backup of Litestream v0.3 (generations/), which is not supported yet",
         client->Describe());

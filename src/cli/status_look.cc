@@ -13,6 +13,7 @@
 #include "replica/parallel.h"
 #include "replica/plan.h"
 #include "replica/verify.h"
+#include "storage/old_backup.h"
 
 namespace litestream::cli {
 namespace {
@@ -140,7 +141,7 @@ Result<void> Ask(const Context& ctx, Env& env, const config::ReplicaConfig& repl
   const auto client = LS_TRY(MakeReplicaClient(env, replica, {}));
   out.location = client->Describe();
   const auto listing = LS_TRY(ListReplica(ctx, *client, /*exact_times=*/true));
-  if (listing.empty() && LS_TRY(HoldsOldBackup(env, replica))) {
+  if (listing.empty() && LS_TRY(HasOldBackup(ctx, *client))) {
     return Error(ErrorCode::kUnsupported,
                  "a backup of Litestream v0.3, which this build cannot read");
   }

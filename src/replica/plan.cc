@@ -128,15 +128,11 @@ std::optional<WallTime> ReplicaListing::newest_time() const {
 }
 
 Result<ReplicaListing> ListReplica(const Context& ctx, ReplicaClient& client, bool exact_times) {
-  ReplicaListing listing;
-  for (std::uint8_t level = 0; level < kLevelCount; ++level) {
-    auto files = LS_TRY(
-        client.List(ctx, Level{level}, ListOptions{.seek = Txid{}, .exact_times = exact_times}),
-        "list level {} of {}", level, client.Describe());
+  ReplicaListing listing{.levels = LS_TRY(client.ListAll(ctx, exact_times))};
+  for (auto& files : listing.levels) {
     std::erase_if(files, [](const FileInfo& file) { return !IsRange(file.id.txids); });
     // Some servers sort by the first TXID only.
     std::ranges::sort(files, {}, [](const FileInfo& file) { return file.id.txids; });
-    listing.levels[level] = std::move(files);
   }
   return listing;
 }

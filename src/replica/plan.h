@@ -24,7 +24,7 @@ struct ReplicaListing {
   std::optional<WallTime> oldest_time() const;
   std::optional<WallTime> newest_time() const;
 };
-// Lists every level once. exact_times as in ListOptions. Names that can be no range (first TXID 0,
+// Lists every level. exact_times as in ListOptions. Names that can be no range (first TXID 0,
 // or behind the last) are left out.
 Result<ReplicaListing> ListReplica(const Context& ctx, ReplicaClient& client, bool exact_times);
 

@@ -91,26 +91,31 @@ class CountedClient final : public ReplicaClient {
 
   std::string_view type() const override { return client_->type(); }
   std::string Describe() const override { return client_->Describe(); }
+  bool ListsTogether() const override { return client_->ListsTogether(); }
 
   Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
                                      const ListOptions& options) override {
     Counting counting(*client_, *counts_, ctx.clock(), StorageOperation::kList);
     return counting.Note(client_->List(ctx, level, options));
   }
+  Result<std::array<std::vector<FileInfo>, kLevelCount>> ListAll(const Context& ctx,
+                                                                 bool exact_times) override {
+    if (!client_->ListsTogether()) return ReplicaClient::ListAll(ctx, exact_times);
+    Counting counting(*client_, *counts_, ctx.clock(), StorageOperation::kList);
+    return counting.Note(client_->ListAll(ctx, exact_times));
+  }
   Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,
                                            const ByteRange& range) override {
-    const MonoTime began = ctx.clock().Monotonic();
-    auto source = client_->Open(ctx, id, range);
-    const auto time = ctx.clock().Monotonic() - began;
-    if (source.ok()) {
-      return std::make_unique<CountedSource>(std::move(source).value(), counts_,
-                                             std::string(client_->type()), time);
-    }
-    counts_->Add(client_->type(), {.operation = StorageOperation::kGet, .time = time});
-    if (!source.error().Is(ErrorCode::kCancelled)) {
-      counts_->AddError(client_->type(), StorageOperation::kGet, source.error().code());
-    }
-    return source;
+    return CountOpen(ctx, [&] { return client_->Open(ctx, id, range); });
+  }
+  Result<std::vector<ObjectInfo>> ListObjects(const Context& ctx, std::string_view prefix,
+                                              std::size_t limit) override {
+    Counting counting(*client_, *counts_, ctx.clock(), StorageOperation::kList);
+    return counting.Note(client_->ListObjects(ctx, prefix, limit));
+  }
+  Result<std::unique_ptr<ByteSource>> OpenObject(const Context& ctx, std::string_view name,
+                                                 const ByteRange& range) override {
+    return CountOpen(ctx, [&] { return client_->OpenObject(ctx, name, range); });
   }
   Result<FileInfo> Write(const Context& ctx, const FileId& id, ByteSource& body,
                          const WriteOptions& options) override {
@@ -146,6 +151,22 @@ class CountedClient final : public ReplicaClient {
   }
 
  private:
+  template <typename Open>
+  Result<std::unique_ptr<ByteSource>> CountOpen(const Context& ctx, Open open) {
+    const MonoTime began = ctx.clock().Monotonic();
+    auto source = open();
+    const auto time = ctx.clock().Monotonic() - began;
+    if (source.ok()) {
+      return std::make_unique<CountedSource>(std::move(source).value(), counts_,
+                                             std::string(client_->type()), time);
+    }
+    counts_->Add(client_->type(), {.operation = StorageOperation::kGet, .time = time});
+    if (!source.error().Is(ErrorCode::kCancelled)) {
+      counts_->AddError(client_->type(), StorageOperation::kGet, source.error().code());
+    }
+    return source;
+  }
+
   const std::unique_ptr<ReplicaClient> client_;
   const std::shared_ptr<OperationCounts> counts_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,5 +17,7 @@ enum class ReplicaLayout : unsigned char {
 
 std::string LevelPrefix(ReplicaLayout layout, Level level);  // "ltx/0", "0000"; no slash at the end
 std::string RelativePath(ReplicaLayout layout, const FileId& id);
+// The other way, for kHexLevel; empty if it is no path of that layout.
+std::optional<FileId> ParseHexLevelPath(std::string_view path);
 
 }  // namespace litestream

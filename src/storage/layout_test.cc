@@ -31,5 +31,27 @@ TEST(Layout, NamesOfLevelsAndFiles) {
   EXPECT_EQ(LevelPrefix(ReplicaLayout::kLtxDecimal, Level{255}), "ltx/255");
 }
 
+TEST(Layout, WhatIsAPathInABucket) {
+  const struct {
+    const char* path;
+    bool counts;
+  } cases[] = {
+      {"0009/0000000000000001-000000000000002a.ltx", true},
+      {"000a/0000000000000001-000000000000002a.ltx", false},
+      {"9/0000000000000001-000000000000002a.ltx", false},
+      {"0009/x/0000000000000001-000000000000002a.ltx", false},
+      {"0009/0000000000000001-000000000000002a.ltx.tmp", false},
+      {"0009", false},
+      {"", false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.path);
+    const auto id = ParseHexLevelPath(c.path);
+    ASSERT_EQ(id.has_value(), c.counts);
+    if (!id) continue;
+    EXPECT_EQ(RelativePath(ReplicaLayout::kHexLevel, *id), c.path);
+  }
+}
+
 }  // namespace
 }  // namespace litestream

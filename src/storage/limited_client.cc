@@ -51,6 +51,7 @@ class LimitedClient final : public ReplicaClient {
 
   std::string_view type() const override { return client_->type(); }
   std::string Describe() const override { return client_->Describe(); }
+  bool ListsTogether() const override { return client_->ListsTogether(); }
 
   Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
                                      const ListOptions& options) override {
@@ -60,9 +61,23 @@ class LimitedClient final : public ReplicaClient {
   Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,
                                            const ByteRange& range) override {
     Count(ctx);
-    auto source = LS_TRY(client_->Open(ctx, id, range));
-    if (!limiter_->limits(Direction::kDownload)) return source;
-    return std::make_unique<DownloadSource>(std::move(source), limiter_);
+    return Limit(LS_TRY(client_->Open(ctx, id, range)));
+  }
+  Result<std::array<std::vector<FileInfo>, kLevelCount>> ListAll(const Context& ctx,
+                                                                 bool exact_times) override {
+    if (!client_->ListsTogether()) return ReplicaClient::ListAll(ctx, exact_times);
+    Count(ctx);
+    return client_->ListAll(ctx, exact_times);
+  }
+  Result<std::vector<ObjectInfo>> ListObjects(const Context& ctx, std::string_view prefix,
+                                              std::size_t limit) override {
+    Count(ctx);
+    return client_->ListObjects(ctx, prefix, limit);
+  }
+  Result<std::unique_ptr<ByteSource>> OpenObject(const Context& ctx, std::string_view name,
+                                                 const ByteRange& range) override {
+    Count(ctx);
+    return Limit(LS_TRY(client_->OpenObject(ctx, name, range)));
   }
   Result<FileInfo> Write(const Context& ctx, const FileId& id, ByteSource& body,
                          const WriteOptions& options) override {
@@ -95,6 +110,10 @@ class LimitedClient final : public ReplicaClient {
   }
 
  private:
+  std::unique_ptr<ByteSource> Limit(std::unique_ptr<ByteSource> source) {
+    if (!limiter_->limits(Direction::kDownload)) return source;
+    return std::make_unique<DownloadSource>(std::move(source), limiter_);
+  }
   void Count(const Context& ctx) { limiter_->NoteRequest(ctx.clock().Monotonic()); }
 
   const std::unique_ptr<ReplicaClient> client_;

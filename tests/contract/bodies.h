@@ -54,9 +54,23 @@ class ForwardingClient : public ReplicaClient {
                                      const ListOptions& options) override {
     return inner_.List(ctx, level, options);
   }
+  Result<std::array<std::vector<FileInfo>, kLevelCount>> ListAll(const Context& ctx,
+                                                                 bool exact_times) override {
+    if (!inner_.ListsTogether()) return ReplicaClient::ListAll(ctx, exact_times);
+    return inner_.ListAll(ctx, exact_times);
+  }
+  bool ListsTogether() const override { return inner_.ListsTogether(); }
   Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,
                                            const ByteRange& range) override {
     return inner_.Open(ctx, id, range);
+  }
+  Result<std::vector<ObjectInfo>> ListObjects(const Context& ctx, std::string_view prefix,
+                                              std::size_t limit) override {
+    return inner_.ListObjects(ctx, prefix, limit);
+  }
+  Result<std::unique_ptr<ByteSource>> OpenObject(const Context& ctx, std::string_view name,
+                                                 const ByteRange& range) override {
+    return inner_.OpenObject(ctx, name, range);
   }
   Result<FileInfo> Write(const Context& ctx, const FileId& id, ByteSource& body,
                          const WriteOptions& options) override {

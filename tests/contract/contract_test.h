@@ -34,6 +34,8 @@ struct Backend {
   std::chrono::milliseconds time_resolution{1};
   // PutObject and DeleteObject work. (Without it they have to say kUnsupported.)
   bool conditional_puts = true;
+  // ListObjects and OpenObject work: Litestream v0.3 wrote there. (Else they say kUnsupported.)
+  bool old_backups = false;
   // More files than one page of the server's listing.
   int many_files = 1005;
 };

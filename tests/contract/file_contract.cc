@@ -33,6 +33,7 @@ class FileReplica final : public ReplicaUnderTest {
 // A directory is not read in pages, and each file costs two fsyncs.
 LS_CONTRACT(File, Backend{.name = "file",
                           .make = [] { return std::make_unique<FileReplica>(); },
+                          .old_backups = true,
                           .many_files = 150});
 
 }  // namespace

@@ -168,5 +168,26 @@ TEST_P(ContractTest, ASecondClientSeesTheSame) {
   EXPECT_EQ(Listed(0), "1-1 2-2");
 }
 
+TEST_P(ContractTest, AllLevelsAreWhatEachLevelIs) {
+  for (const FileId& id : {Id(0, 4, 8), Id(0, 1, 1), Id(1, 1, 8), Id(8, 1, 3), Id(9, 1, 8)}) {
+    Write(id, "x", {.created_at = At(1'767'323'045'000)});
+  }
+  replica().PutForeign(Level{1}, "0000000000000009-0000000000000009.ltx.tmp", "x");
+  for (const bool exact_times : {false, true}) {
+    const auto levels = client().ListAll(ctx_, exact_times);
+    ASSERT_TRUE(levels.ok()) << levels.error().message();
+    for (std::uint8_t level = 0; level < kLevelCount; ++level) {
+      SCOPED_TRACE(int{level});
+      const auto alone = List(Level{level}, {.exact_times = exact_times});
+      ASSERT_EQ(levels.value()[level].size(), alone.size());
+      for (std::size_t i = 0; i < alone.size(); ++i) {
+        EXPECT_EQ(levels.value()[level][i].id, alone[i].id);
+        EXPECT_EQ(levels.value()[level][i].size_bytes, alone[i].size_bytes);
+        EXPECT_EQ(levels.value()[level][i].created_at, alone[i].created_at);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace litestream::contract

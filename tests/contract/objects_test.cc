@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "storage/old_backup.h"
 #include "tests/contract/bodies.h"
 #include "tests/contract/contract_test.h"
 
@@ -130,6 +131,41 @@ TEST_P(ObjectTest, NoUpdateIsLost) {
   }
   EXPECT_GE(successes, kRounds);
   EXPECT_EQ(Get(), std::to_string(successes));
+}
+
+TEST_P(ObjectTest, BackupsOfOldVersionsAreListedAndRead) {
+  if (!backend().old_backups) {
+    EXPECT_EQ(CodeOf(client().ListObjects(ctx_, "", 0)), ErrorCode::kUnsupported);
+    EXPECT_EQ(CodeOf(client().OpenObject(ctx_, "x", {})), ErrorCode::kUnsupported);
+    return;
+  }
+  EXPECT_FALSE(HasOldBackup(ctx_, client()).value()) << "nothing is there";
+  const std::string generation = "generations/0123456789abcdef/";
+  Write(Id(0, 1, 1), "x");
+  Put("a lease", "");
+  for (const char* name : {"wal/00000001_00001038.wal.lz4", "wal/00000000_00000000.wal.lz4",
+                           "snapshots/00000001.snapshot.lz4", "wal/x"}) {
+    ASSERT_TRUE(client().PutObject(ctx_, generation + name, std::string("of ") + name, "").ok());
+  }
+  EXPECT_TRUE(HasOldBackup(ctx_, client()).value());
+  const auto found = ListOldBackup(ctx_, client());
+  ASSERT_TRUE(found.ok()) << found.error().message();
+  ASSERT_EQ(found.value().size(), 1U);
+  const OldGeneration& old = found.value()[0];
+  ASSERT_EQ(old.snapshots.size(), 1U);
+  ASSERT_EQ(old.segments.size(), 2U);
+  EXPECT_EQ(old.segments[1].offset_bytes, 0x1038U);
+  const ObjectInfo& object = old.snapshots[0].object;
+  EXPECT_EQ(object.size_bytes, std::string("of snapshots/00000001.snapshot.lz4").size());
+  EXPECT_GT(object.modified_at, WallTime());
+  const auto read = [&](const ByteRange& range) {
+    auto source = client().OpenObject(ctx_, object.name, range);
+    EXPECT_TRUE(source.ok()) << source.error().message();
+    return ReadAll(ctx_, *source.value()).value();
+  };
+  EXPECT_EQ(read({}), "of snapshots/00000001.snapshot.lz4");
+  EXPECT_EQ(read({.offset_bytes = 3, .length_bytes = 4}), "snap");
+  EXPECT_EQ(CodeOf(client().OpenObject(ctx_, generation + "none", {})), ErrorCode::kNotFound);
 }
 
 }  // namespace

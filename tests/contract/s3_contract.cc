@@ -40,7 +40,9 @@ class S3Replica final : public ReplicaUnderTest {
       "/of 100%/a+b//é&<>'/" + std::to_string(::getpid()) + "-" + std::to_string(++count_);
 };
 
-LS_CONTRACT(S3, Backend{.name = "s3", .make = [] { return std::make_unique<S3Replica>(); }});
+LS_CONTRACT(S3, Backend{.name = "s3",
+                        .make = [] { return std::make_unique<S3Replica>(); },
+                        .old_backups = true});
 
 }  // namespace
 }  // namespace litestream::contract

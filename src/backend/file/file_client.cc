@@ -141,6 +141,10 @@ class FileClient final : public ReplicaClient {
                                 std::string_view tag) override;
   Result<void> DeleteObject(const Context& ctx, std::string_view name,
                             std::string_view tag) override;
+  Result<std::vector<ObjectInfo>> ListObjects(const Context& ctx, std::string_view prefix,
+                                              std::size_t limit) override;
+  Result<std::unique_ptr<ByteSource>> OpenObject(const Context& ctx, std::string_view name,
+                                                 const ByteRange& range) override;
 
  private:
   Result<void> Begin(const Context& ctx) const;
@@ -149,6 +153,8 @@ class FileClient final : public ReplicaClient {
     return root() / RelativePath(layout, id);
   }
   Result<bool> HasRoot() const;
+  Result<void> AddObjects(const Context& ctx, const std::string& folder, std::string_view prefix,
+                          std::vector<ObjectInfo>& objects) const;
   Result<path> PathOfObject(std::string_view name) const;
   void SweepOnce();
   Result<void> EnsureDirectory(const path& directory);
@@ -499,6 +505,51 @@ Result<void> FileClient::DeleteObject(const Context& ctx, std::string_view name,
   LS_TRY(env_.Remove(final_path));
   LS_TRY(SyncDirectoryOf(final_path));
   return {};
+}
+
+// ---- Whatever lies there
+
+// Those in `folder`, "" or ending with a slash, and below it.
+Result<void> FileClient::AddObjects(const Context& ctx, const std::string& folder,
+                                    std::string_view prefix,
+                                    std::vector<ObjectInfo>& objects) const {
+  LS_TRY(ctx.Check());
+  const auto entries = env_.List(root() / folder);
+  if (!entries.ok() && entries.error().Is(ErrorCode::kNotFound)) return {};
+  for (const DirectoryEntry& entry : LS_TRY(entries)) {
+    const std::string name = folder + entry.name;
+    if (entry.type == FileType::kDirectory) {
+      const std::string below = name + "/";
+      const bool leads_there = below.starts_with(prefix) || prefix.starts_with(below);
+      if (leads_there) LS_TRY(AddObjects(ctx, below, prefix, objects));
+      continue;
+    }
+    if (entry.type != FileType::kRegular || !name.starts_with(prefix)) continue;
+    const auto stat = env_.Stat(root() / name);
+    if (!stat.ok() && stat.error().Is(ErrorCode::kNotFound)) continue;  // Deleted since.
+    const FileStat& file = LS_TRY(stat);
+    objects.push_back(
+        {.name = name, .size_bytes = file.size_bytes, .modified_at = ToWallTime(file.modified_at)});
+  }
+  return {};
+}
+
+Result<std::vector<ObjectInfo>> FileClient::ListObjects(const Context& ctx, std::string_view prefix,
+                                                        std::size_t limit) {
+  LS_TRY(Begin(ctx));
+  std::vector<ObjectInfo> objects;
+  LS_TRY(AddObjects(ctx, "", prefix, objects), "list {}", root_);
+  std::ranges::sort(objects, {}, &ObjectInfo::name);
+  if (limit != 0 && objects.size() > limit) objects.resize(limit);
+  return objects;
+}
+
+Result<std::unique_ptr<ByteSource>> FileClient::OpenObject(const Context& ctx,
+                                                           std::string_view name,
+                                                           const ByteRange& range) {
+  LS_TRY(Begin(ctx));
+  const path file = LS_TRY(PathOfObject(name));
+  return std::make_unique<FileSource>(LS_TRY(env_.Open(file, {}), "open {}", file.string()), range);
 }
 
 }  // namespace

@@ -80,6 +80,9 @@ class S3Client final : public ReplicaClient {
   }
   Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
                                      const ListOptions& options) override;
+  Result<std::array<std::vector<FileInfo>, kLevelCount>> ListAll(const Context& ctx,
+                                                                 bool exact_times) override;
+  bool ListsTogether() const override { return true; }
   Result<std::unique_ptr<ByteSource>> Open(const Context& ctx, const FileId& id,
                                            const ByteRange& range) override;
   Result<FileInfo> Write(const Context& ctx, const FileId& id, ByteSource& body,
@@ -91,6 +94,10 @@ class S3Client final : public ReplicaClient {
                                 std::string_view tag) override;
   Result<void> DeleteObject(const Context& ctx, std::string_view name,
                             std::string_view tag) override;
+  Result<std::vector<ObjectInfo>> ListObjects(const Context& ctx, std::string_view prefix,
+                                              std::size_t limit) override;
+  Result<std::unique_ptr<ByteSource>> OpenObject(const Context& ctx, std::string_view name,
+                                                 const ByteRange& range) override;
 
  private:
   // Concatenated as it is: an empty path gives a leading slash, as in stock Litestream.
@@ -107,12 +114,18 @@ class S3Client final : public ReplicaClient {
     std::string key;
     std::uint64_t size_bytes = 0;
     std::string last_modified;
+    WallTime modified_at() const {
+      const auto time = ParseTimestamp(last_modified);
+      return time.ok() ? time.value() : WallTime();
+    }
   };
   // Calls `take` for each key, in the server's order, until it says false.
   template <typename Take>
   Result<void> ListKeys(const Context& ctx, const std::string& prefix,
                         const std::string& start_after, std::size_t page_keys, Take take);
   Result<void> FillExactTimes(const Context& ctx, std::vector<FileInfo>& files);
+  Result<std::unique_ptr<ByteSource>> OpenKey(const Context& ctx, std::string key,
+                                              const ByteRange& range);
   Result<void> DeleteKeys(const Context& ctx, std::span<const std::string> keys);
   Result<void> DeleteBatch(const Context& ctx, std::span<const std::string> keys);
   Result<void> DeleteOneByOne(const Context& ctx, std::span<const std::string> keys);
@@ -198,14 +211,39 @@ Result<std::vector<FileInfo>> S3Client::List(const Context& ctx, Level level,
   LS_TRY(ListKeys(ctx, prefix, start, page, [&](const Listed& listed) {
     const auto txids = ParseLtxFilename(std::string_view(listed.key).substr(prefix.size()));
     if (!txids || txids->min < options.seek) return true;
-    FileInfo file{.id = {.level = level, .txids = *txids}, .size_bytes = listed.size_bytes};
-    if (auto time = ParseTimestamp(listed.last_modified); time.ok()) file.created_at = time.value();
-    files.push_back(file);
+    files.push_back({.id = {.level = level, .txids = *txids},
+                     .size_bytes = listed.size_bytes,
+                     .created_at = listed.modified_at()});
     return options.limit == 0 || files.size() < options.limit;
   }));
   std::ranges::sort(files, {}, &FileInfo::id);
   if (options.exact_times) LS_TRY(FillExactTimes(ctx, files));
   return files;
+}
+
+// "0000" to "0009" begin alike, so that one page has all files of most replicas.
+Result<std::array<std::vector<FileInfo>, kLevelCount>> S3Client::ListAll(const Context& ctx,
+                                                                         bool exact_times) {
+  const std::string root = Key("");
+  std::array<std::vector<FileInfo>, kLevelCount> levels;
+  std::size_t others = 0;
+  LS_TRY(ListKeys(ctx, root + "000", "", kPageKeys, [&](const Listed& listed) {
+    const auto id = ParseHexLevelPath(std::string_view(listed.key).substr(root.size()));
+    if (id) {
+      levels[id->level.value].push_back(
+          {.id = *id, .size_bytes = listed.size_bytes, .created_at = listed.modified_at()});
+    } else {
+      ++others;
+    }
+    return others <= kPageKeys;
+  }));
+  // Something else lies here, replicas in folders named by numbers perhaps.
+  if (others > kPageKeys) return ReplicaClient::ListAll(ctx, exact_times);
+  for (auto& files : levels) {
+    std::ranges::sort(files, {}, &FileInfo::id);
+    if (exact_times) LS_TRY(FillExactTimes(ctx, files));
+  }
+  return levels;
 }
 
 Result<void> S3Client::FillExactTimes(const Context& ctx, std::vector<FileInfo>& files) {
@@ -234,9 +272,15 @@ Result<void> S3Client::FillExactTimes(const Context& ctx, std::vector<FileInfo>&
 
 Result<std::unique_ptr<ByteSource>> S3Client::Open(const Context& ctx, const FileId& id,
                                                    const ByteRange& range) {
+  return OpenKey(ctx, Key(id), range);
+}
+
+Result<std::unique_ptr<ByteSource>> S3Client::OpenKey(const Context& ctx, std::string key,
+                                                      const ByteRange& range) {
   // The range begins at the end, or behind it.
   constexpr int kRangeNotSatisfiable = 416;
-  Call call{.key = Key(id), .with_customer_key = true, .accepted_status = kRangeNotSatisfiable};
+  Call call{
+      .key = std::move(key), .with_customer_key = true, .accepted_status = kRangeNotSatisfiable};
   const bool all = range.offset_bytes == 0 && range.length_bytes == 0;
   const std::uint64_t limit = range.length_bytes == 0 ? ~std::uint64_t{0} : range.length_bytes;
   if (!all) {
@@ -502,6 +546,30 @@ Result<void> S3Client::DeleteObject(const Context& ctx, std::string_view name,
   }
   if (!deleted.ok()) return std::move(deleted).error();
   return {};
+}
+
+// ---- Whatever lies there
+
+Result<std::vector<ObjectInfo>> S3Client::ListObjects(const Context& ctx, std::string_view prefix,
+                                                      std::size_t limit) {
+  const std::string root = LS_TRY(ObjectKey("x"));
+  const std::size_t root_size = root.size() - 1;
+  const std::size_t page = limit == 0 ? kPageKeys : std::min(limit, kPageKeys);
+  std::vector<ObjectInfo> objects;
+  LS_TRY(
+      ListKeys(ctx, root.substr(0, root_size).append(prefix), "", page, [&](const Listed& listed) {
+        objects.push_back({.name = listed.key.substr(root_size),
+                           .size_bytes = listed.size_bytes,
+                           .modified_at = listed.modified_at()});
+        return limit == 0 || objects.size() < limit;
+      }));
+  std::ranges::sort(objects, {}, &ObjectInfo::name);
+  return objects;
+}
+
+Result<std::unique_ptr<ByteSource>> S3Client::OpenObject(const Context& ctx, std::string_view name,
+                                                         const ByteRange& range) {
+  return OpenKey(ctx, LS_TRY(ObjectKey(name)), range);
 }
 
 }  // namespace
