@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Measures one process with many databases: a directory of N, 3 pages each, and file replicas.
+"""Measures one process with many databases: a directory of N, 3 pages each, and file replicas, or
+with --s3 replicas in a bucket of the server that is built with the tests (litestream-s3-server).
 
 All are replicated from nothing, left alone, written to (1 % of them, each once a second), stopped,
 and started again with nothing changed. --binary may be any program with the same command line.
@@ -27,6 +28,7 @@ import measure
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 import lab  # noqa: E402
+import s3_server  # noqa: E402
 
 MB = 1_000_000
 # databases -> {figure: (of the reference, share of it aimed at) or (absolute target,)}.
@@ -41,7 +43,7 @@ TARGETS = {
             "descriptors": (1100,), "in sync again": (10.0,)},
 }
 # Holds for any number of databases.
-TARGETS_OF_ALL = {"switches": (1.0,), "touched": (0,)}
+TARGETS_OF_ALL = {"switches": (1.0,), "touched": (0,), "requests": (0,)}
 # Of a core: less than this for QUIET_SECONDS is "nothing left to do".
 QUIET_SHARE = 0.02
 QUIET_SECONDS = 0.5
@@ -59,20 +61,72 @@ def add_arguments(parser, databases):
                         help="seconds until all have to be replicated")
     parser.add_argument("--descriptors", type=int,
                         help="limit of open files for the program (default: the hard limit)")
+    parser.add_argument("--s3", metavar="SERVER", type=pathlib.Path,
+                        help="replicas in a bucket of this program (litestream-s3-server)")
+
+
+class Folders:
+    """Replicas in a folder."""
+
+    def __init__(self, root):
+        self.root = root
+        self.config = f"path: {root}"
+        self.environment = None
+
+    def _level(self, name, level):
+        try:
+            return os.listdir(f"{self.root}/{name}/ltx/{level}")
+        except FileNotFoundError:
+            return []
+
+    def newest(self, name):
+        """The newest TXID in the replica; 0: none."""
+        matches = (lab.LTX_NAME.match(file) for level in (0, 1, 9)
+                   for file in self._level(name, level))
+        return max((int(match[2], 16) for match in matches if match), default=0)
+
+    def requests(self):
+        return None
+
+    def close(self):
+        pass
+
+
+class Bucket:
+    """Replicas in a bucket."""
+
+    LOOK_SECONDS = 0.1  # A look at the server lists all.
+
+    def __init__(self, program):
+        self.server = s3_server.S3Server(program)
+        self.config = f"url: s3://{self.server.bucket}/fleet"
+        self.environment = self.server.environment()
+        self._known, self._looked = {}, 0.0
+
+    def newest(self, name):
+        if time.monotonic() > self._looked + self.LOOK_SECONDS:
+            self._known, self._looked = self.server.newest(), time.monotonic()
+        return self._known.get(f"fleet/{name}", 0)
+
+    def requests(self):
+        return self.server.requests()
+
+    def close(self):
+        self.server.close()
 
 
 class Directory:
     """`count` databases in one directory, their replicas, and the configuration."""
 
-    def __init__(self, box, count):
+    def __init__(self, box, count, program):
         self.root = box.path(f"fleet{count}")
         self.names = [f"{index:05d}.db" for index in range(count)]
         self.databases = self.root / "databases"
-        self.replicas = self.root / "replicas"
+        self.replicas = Bucket(program) if program else Folders(self.root / "replicas")
         self.config = self.root / "litestream.yml"
         self.databases.mkdir(parents=True)
         self.config.write_text(f"dbs:\n  - dir: {self.databases}\n    pattern: '*.db'\n"
-                               f"    replica:\n      path: {self.replicas}\n")
+                               f"    replica:\n      {self.replicas.config}\n")
         template = self.root / "template"
         connection = sqlite3.connect(template, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
@@ -87,17 +141,8 @@ class Directory:
     def connect(self, name):
         return sqlite3.connect(self.databases / name, isolation_level=None, timeout=10)
 
-    def _level(self, name, level):
-        try:
-            return os.listdir(f"{self.replicas}/{name}/ltx/{level}")
-        except FileNotFoundError:
-            return []
-
     def newest(self, name):
-        """The newest TXID in the replica; 0: none."""
-        matches = (lab.LTX_NAME.match(file) for level in (0, 1, 9)
-                   for file in self._level(name, level))
-        return max((int(match[2], 16) for match in matches if match), default=0)
+        return self.replicas.newest(name)
 
     def wait_replicated(self, patience):
         """Until every replica has a file; each is looked at until it has, in order."""
@@ -139,20 +184,22 @@ class Fleet:
                 self.count = count
                 self.report.section(f"{count} databases of 3 pages; "
                                     f"{limit} descriptors allowed")
+                fleet = Directory(self.box, count, self.options.s3)
                 try:
-                    self._measure_one(Directory(self.box, count))
+                    self._measure_one(fleet)
                 except (lab.LabError, RuntimeError) as error:
                     self.report.failed(f"{count} databases", str(error))
                     self.rows.append({"databases": count, "failed": str(error)})
                     for process in self.box.running():
                         lab.kill(process)
-                shutil.rmtree(self.box.path(f"fleet{count}"))
+                fleet.replicas.close()
+                shutil.rmtree(fleet.root)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     def _measure_one(self, fleet):
         process = self._first_start(fleet)
-        self._idle(process.pid)
+        self._idle(fleet, process.pid)
         self._active(fleet, process.pid)
         self._row("memory", "memory, peak", measure.process_memory(process.pid)[1], "bytes",
                   judge=False)
@@ -176,24 +223,39 @@ class Fleet:
         self.rows.append(row)
 
     def _start(self, fleet):
-        return self.tool.replicate_config(fleet.config, fleet.root / "log")
+        return self.tool.replicate_config(fleet.config, fleet.root / "log",
+                                          env=fleet.replicas.environment)
+
+    def _requests(self, fleet, target, figure, before, share=1):
+        """Of the server, since `before`; nothing for replicas in a folder."""
+        if before is None:
+            return
+        after = fleet.replicas.requests()
+        changes = {kind: count - before.get(kind, 0) for kind, count in after.items()}
+        total = sum(count for kind, count in changes.items() if kind not in ("LEASE", "PUT-BYTES"))
+        self._row(target, figure, total / share, "")
+        print("   ", ", ".join(f"{kind} {count}" for kind, count in changes.items() if count))
 
     def _first_start(self, fleet):
+        requests = fleet.replicas.requests()
         began = time.monotonic()
         process = self._start(fleet)
         fleet.wait_replicated(self.options.patience)
         self._row("replicated", "all replicated from nothing", time.monotonic() - began, "s")
         self._row("cpu", "CPU to get there", measure.process_cpu(process.pid), "s")
+        self._requests(fleet, "", "requests to get there", requests)
         return process
 
-    def _idle(self, pid):
+    def _idle(self, fleet, pid):
         time.sleep(self.options.settle)
+        requests = fleet.replicas.requests()
         cpu, switches = measure.process_cpu(pid), measure.context_switches(pid)
         began = time.monotonic()
         time.sleep(self.options.idle)
         passed = time.monotonic() - began
         self._row("idle", f"idle CPU of a core, {passed:.0f} s",
                   (measure.process_cpu(pid) - cpu) / passed * 100, "%")
+        self._requests(fleet, "requests", "idle requests", requests)
         self._row("switches", "idle context switches",
                   (measure.context_switches(pid) - switches) / passed, "/s")
         self._row("memory", "memory", measure.process_memory(pid)[0], "bytes")
@@ -206,6 +268,7 @@ class Fleet:
         before = fleet.state_times()
         newest = {name: fleet.newest(name) for name in names}
         applications = [fleet.connect(name) for name in names]
+        requests = fleet.replicas.requests()
         cpu, began = measure.process_cpu(pid), time.monotonic()
         commits = int(self.options.active * len(names))
         for number in range(commits):
@@ -214,6 +277,7 @@ class Fleet:
         passed = time.monotonic() - began
         cpu = measure.process_cpu(pid) - cpu
         self._row("active", f"CPU with {len(names)} written once a second", cpu / passed * 100, "%")
+        self._requests(fleet, "", "requests for a commit", requests, commits)
         for name in names:
             lab.wait_for(f"{name}'s commits", lambda n=name: fleet.newest(n) > newest[n])
         after = fleet.state_times()
@@ -236,11 +300,13 @@ class Fleet:
 
     def _second_start(self, fleet):
         """Nothing has changed: until nothing is left to do."""
+        requests = fleet.replicas.requests()
         self.began = time.monotonic()
         process = self._start(fleet)
         settled, cpu = self._wait_quiet(process.pid)
         self._row("in sync again", "second start, until it rests", settled - self.began, "s")
         self._row("", "CPU of it", cpu, "s")
+        self._requests(fleet, "", "requests of it", requests)
         self._row("", "descriptors after it", len(os.listdir(f"/proc/{process.pid}/fd")), "")
         self._row("", "memory after it", measure.process_memory(process.pid)[0], "bytes")
         self._stop(process, "stop after it")

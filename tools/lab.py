@@ -184,8 +184,8 @@ class Litestream:
     def replicate(self, database, replica, log=None):
         return self.lab.start([self.binary, "replicate", database, url(replica)], log)
 
-    def replicate_config(self, config, log=None, arguments=()):
-        return self.lab.start([self.binary, "replicate", "-config", config, *arguments], log)
+    def replicate_config(self, config, log=None, arguments=(), env=None):
+        return self.lab.start([self.binary, "replicate", "-config", config, *arguments], log, env)
 
     def restore(self, replica, output, txid=None, timestamp=None, timeout=300):
         """Returns the finished process."""
