@@ -26,6 +26,7 @@ struct Command {
 };
 
 // One file each.
+Result<int> RunCheck(const Invocation& call);
 Result<int> RunDatabases(const Invocation& call);
 Result<int> RunGenerations(const Invocation& call);
 Result<int> RunLtx(const Invocation& call);

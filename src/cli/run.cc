@@ -11,6 +11,7 @@ namespace litestream::cli {
 namespace {
 
 constexpr Command kCommands[] = {
+    {"check", "tries whether replicas can be used as configured", RunCheck},
     {"databases", "list databases specified in config file", RunDatabases},
     {"generations", "shows from when to when replicas reach", RunGenerations},
     {"ltx", "list available LTX files for a database", RunLtx},

@@ -287,6 +287,7 @@ void ExpectMainHelp(const std::string& got) {
       got.starts_with("litestream is a tool for replicating SQLite databases.\n\n"
                       "Usage:\n\n\tlitestream <command> [arguments]\n\n"
                       "The commands are:\n\n"
+                      "\tcheck        tries whether replicas can be used as configured\n"
                       "\tdatabases    list databases specified in config file\n"))
       << got;
 }

@@ -101,6 +101,14 @@ class S3Test(unittest.TestCase):
         lab.stop(second)
         self.assertEqual(lab.stop(process), 0)
 
+    def test_check(self):
+        before = self.files()
+        self.assertIn("verdict: usable", self.must("check", self.url))
+        self.assertEqual(self.files(), before)
+        done = self.run_tool("check", "s3://missing/x")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("create the bucket", done.stdout)
+
     def test_what_is_wrong_is_said(self):
         self.commit(1)
         for change, word in (({"AWS_SECRET_ACCESS_KEY": "wrong"}, "the secret-access-key is wrong"),
