@@ -14,11 +14,12 @@ class Cost:
     peak_bytes: int  # Largest resident set.
 
 
-def run(command, check=True):
+def run(command, check=True, env=None):
     """Runs a command to its end, quietly."""
     began = time.monotonic()
     process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env=env)
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
