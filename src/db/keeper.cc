@@ -19,6 +19,10 @@ constexpr std::chrono::seconds kLogInterval{30};
 constexpr std::chrono::minutes kFullPatience{15};
 // So long after something was written nobody asks when retention has something to do next.
 constexpr std::chrono::minutes kSettle{2};
+// A small merge and what it lets go take so long on a slow store.
+constexpr std::chrono::seconds kMergeTime{3};
+// After so long a next commit is not likely to come soon.
+constexpr std::chrono::seconds kQuiet{15};
 
 }  // namespace
 
@@ -150,6 +154,10 @@ NextRun Keeper::RunStep(const Context& ctx) {
   if (!levels_.front().pending) {
     idle_ = true;
     if (holdings_.changes() != changes) return NextRun::At(now);
+    if (!rested_ && holdings_.unsaved()) {
+      rested_ = true;
+      host_.OnRest();
+    }
   }
   return next.value() ? NextRun::At(*next.value()) : NextRun::WhenWoken();
 }
@@ -164,7 +172,7 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
   for (Turns& level : levels_) {
     level.pending = level.pending && HasWork(level);
     if (!HasWork(level)) continue;
-    const milliseconds until = UntilTurn(level, now);
+    const milliseconds until = WithinLease(level, UntilTurn(level, now), now);
     if (until > milliseconds(0)) {
       not_later(now.mono + until);
       continue;
@@ -209,6 +217,19 @@ milliseconds Keeper::UntilTurn(Turns& level, const Moment& now) {
     level.done = now;
   }
   return level.turns.UntilDue(level.done, now);
+}
+
+// A commit after a quiet time has paid for a lease. What it leaves for level 1 is merged before
+// that runs out, if its turn came later and would cost another.
+milliseconds Keeper::WithinLease(const Turns& level, milliseconds until, const Moment& now) const {
+  if (level.level != Level{1}) return until;
+  const auto good_until = fence_.good_until(now.mono);
+  if (!good_until) return until;
+  auto left = std::chrono::ceil<milliseconds>(*good_until - now.mono - kMergeTime);
+  left = std::max(left, milliseconds(0));
+  // Of one that is written to again and again the next upload renews it.
+  const FileInfo newest = work_.at(kLevel0, work_.count(kLevel0) - 1);
+  return now.wall + left - newest.created_at >= kQuiet ? std::min(until, left) : until;
 }
 
 Result<void> Keeper::Compact(const Context& ctx, Turns& level, const Moment& now) {

@@ -89,6 +89,8 @@ class Keeper {
   Result<Next> Step(const Context& ctx);
   bool HasWork(const Turns& level) const;
   std::chrono::milliseconds UntilTurn(Turns& level, const Moment& now);
+  std::chrono::milliseconds WithinLease(const Turns& level, std::chrono::milliseconds until,
+                                        const Moment& now) const;
   Result<bool> StepSnapshot(const Context& ctx, const Moment& now, Next& next);
   Result<void> Compact(const Context& ctx, Turns& level, const Moment& now);
   Result<bool> PromoteIfReady(const Context& ctx, const Moment& now);
@@ -148,6 +150,7 @@ class Keeper {
   MonoTime not_before_;
   MonoTime last_logged_failure_;
 
+  bool rested_ = false;            // Its host knows that it had nothing more to do.
   std::atomic<bool> idle_{false};  // Wants to know of the next change.
 
   mutable Mutex mu_{LockRank::kReplica};
