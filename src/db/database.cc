@@ -205,9 +205,9 @@ Result<NextRun> Database::StepAttached(const Context& ctx, bool just_attached) {
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
   OfferWhatWasOpen(fresh);
-  if (Now() >= next_save_) {
+  if (const bool rest = rest_.exchange(false); rest || Now() >= next_save_) {
     next_save_ = SlowTickAfter(Now());
-    SaveHoldings(ctx, /*at_the_end=*/false);
+    SaveHoldings(ctx, rest);
     LS_TRY(NoteAtRest());
   }
   ArmWatches();
@@ -345,6 +345,7 @@ Result<bool> Database::HandleRequests(const Context& ctx) {
     // More may follow than what was asked for.
     LS_TRY(capture_->FlushSums());
     LS_TRY(capture_->NoteFiles(*attachment_));
+    if (std::exchange(open_for_request_, false)) StayOpen(options_.stay_open);
     return true;
   }
   // Without a wake: it is tried again when the step is.

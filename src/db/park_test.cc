@@ -219,6 +219,58 @@ TEST_F(ParkTest, StopOpensItIfTheReplicaNeedsIt) {
 }
 
 // Before the first commit a note would prove nothing; with it, it is there.
+// What the replica holds is another history's, and the database is closed before anybody knows.
+TEST_F(ParkTest, AnotherHistoryIsGoneOnAbove) {
+  for (const bool at_the_stop : {false, true}) {
+    SCOPED_TRACE(at_the_stop);
+    Txid before;
+    {
+      SqliteApp app(Path());
+      app.Exec("DROP TABLE IF EXISTS t");
+      CreateTable(app, 1);
+      Start();
+      Write(app, 2);
+      Run(minutes(1));
+      before = engine().Status().txid;
+      Stop();
+      std::filesystem::remove_all(Meta());
+      app.Exec("DELETE FROM t");
+    }
+    std::filesystem::last_write_time(
+        Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+    if (at_the_stop) {
+      store_.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
+    }
+    Start();
+    Run(minutes(1));
+    store_.SetFaults(nullptr);
+    if (at_the_stop) {
+      EXPECT_EQ(State(), DatabaseState::kParked);
+      Close();
+    } else {
+      EXPECT_LT(recorded_.Count("woken"), 3);
+      EXPECT_GT(engine().Status().txid, before);
+      ExpectLevel();
+      Stop();
+    }
+    EXPECT_TRUE(Restored() == CheckpointedCopy(Path()));
+  }
+}
+
+// The clock was set back: the file seems to be written in the future, and cannot be parked.
+TEST_F(ParkTest, AFileFromTheFutureIsLookedAtRarely) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 5);
+  }
+  std::filesystem::last_write_time(
+      Path(), std::filesystem::file_time_type::clock::now() + std::chrono::hours(24));
+  Start();
+  Run(minutes(2));
+  EXPECT_EQ(State(), DatabaseState::kReplicating);
+  EXPECT_LT(scheduler_.RunFor(minutes(10)), 100U);
+}
+
 TEST_F(ParkTest, FirstNoteComesWithTheFirstCommit) {
   {
     SqliteApp app(Path());
