@@ -171,7 +171,9 @@ void EngineWatch::OnCaptured(std::string_view text, const Causes& now) {
   if (before.ok() && txid.ok() && txid.value() != before.value().Next()) rebase_wanted_ = false;
   captured_ = text;
   captured_causes_ = now;
-  captured_wal_ = model_.PresentWal();
+  // The log may have been begun anew while the file was being made.
+  const auto present = model_.PresentWal();
+  captured_wal_ = std::exchange(wal_at_capture_, present) == present ? present : std::nullopt;
 }
 
 // A sync was made to fail, and what it was to make durable never will be.

@@ -67,8 +67,9 @@ class EngineWatch {
   // The newest capture that was announced, and the WAL that it was made from.
   std::string captured_;
   Causes captured_causes_;
-  bool rebase_wanted_ = false;  // Until capture has gone on elsewhere.
-  std::optional<Model::WalId> captured_wal_;
+  bool rebase_wanted_ = false;                // Until capture has gone on elsewhere.
+  std::optional<Model::WalId> captured_wal_;  // What the last capture was read from, if known.
+  std::optional<Model::WalId> wal_at_capture_;
   std::optional<Model::WalId> first_wal_;
   std::optional<FileStat> parked_;  // The database file, when it was last parked.
 };
