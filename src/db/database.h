@@ -247,6 +247,7 @@ class Database : private ReplicaHost {
   std::atomic<bool> scrub_wanted_{false};
   bool open_for_request_ = false;  // It was parked, and an uploader asked for something.
   std::atomic<bool> snapshot_awaited_{false};  // Somebody wanted one while it was not open.
+  bool full_awaited_ = false;                  // It was woken for a full file.
 
   // Only the step touches these, and Drain, Release and SyncOnce, when no task runs; with the
   // permit.

@@ -85,6 +85,8 @@ Result<NextRun> Database::StepParked(const Context& ctx) {
   if (!LS_TRY(IsStillParked())) {
     log_.Debug("woken");
     open_for_request_ = rebase_above_.load() != 0 || full_wanted_.load();
+    // Who waits for it need not know that the database was closed. (A snapshot is asked for again.)
+    full_awaited_ = full_wanted_.load() && !StreamsSnapshots();
     parked_.reset();
     file_watch_.reset();
     wal_watch_.reset();
