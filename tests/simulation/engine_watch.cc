@@ -115,8 +115,8 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (now.pid != attached_.pid) first_wal_ = std::exchange(captured_wal_, std::nullopt);
   } else if (message == "attaching") {
     attaching_[now.pid] = now;
-    // What the last process was asked for is forgotten with it.
-    if (now.pid != attached_.pid) rebase_wanted_ = false;
+    // What the last process was asked for is forgotten with it, unless it has begun with that.
+    if (now.pid != attached_.pid) rebase_wanted_ = rebase_wanted_ && !HasLocalFilesFrom(Txid{});
   } else if (message == "attached") {
     attached_ = attaching_[now.pid];
     parked_.reset();
@@ -183,22 +183,24 @@ bool EngineWatch::SyncFailed(bool of_replicators) const {
   });
 }
 
+bool EngineWatch::HasLocalFilesFrom(Txid txid) const {
+  const auto directory = DefaultMetaPath(path_) / "ltx" / "0";
+  const auto files = world_.disk().List(directory);
+  return files.ok() && std::ranges::any_of(files.value(), [&](const auto& file) {
+           const auto id = ParseLtxFilename(file.name);
+           if (!id || id->max < txid) return false;
+           const auto stat = world_.disk().Stat(directory / file.name);
+           return stat.ok() && stat.value().size_bytes > 0;
+         });
+}
+
 void EngineWatch::OnPowerFailure() {
   if (captured_.empty() || rebase_wanted_ || captured_causes_.people != people_) return;
   const auto txid = ParseTxid(captured_);
   if (!txid.ok()) return;
   if (SyncFailed(/*of_replicators=*/true)) return;
   // Or one behind it, which nobody had the time to announce.
-  const auto directory = DefaultMetaPath(path_) / "ltx" / "0";
-  const auto files = world_.disk().List(directory);
-  if (files.ok()) {
-    for (const auto& file : files.value()) {
-      const auto id = ParseLtxFilename(file.name);
-      if (!id || id->max < txid.value()) continue;
-      const auto stat = world_.disk().Stat(directory / file.name);
-      if (stat.ok() && stat.value().size_bytes > 0) return;
-    }
-  }
+  if (HasLocalFilesFrom(txid.value())) return;
   world_.Fail("the power failed, and " + FormatTxid(txid.value()) +
               ", which was captured before, is gone");
 }

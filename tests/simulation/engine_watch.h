@@ -50,6 +50,7 @@ class EngineWatch {
   void OnCaptured(std::string_view text, const Causes& now);
   void OnComparison(const Causes& now, std::string_view reason);
   bool SyncFailed(bool of_replicators) const;
+  bool HasLocalFilesFrom(Txid txid) const;
   void Unexplained(std::string_view message, std::string_view detail);
 
   World& world_;
