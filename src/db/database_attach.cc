@@ -209,6 +209,8 @@ Result<void> Database::OfferLeftovers() {
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, file_owner_, file_owner_);
   LS_TRY(local_->Open());
   if (!local_->range()) return {};
+  // What goes up now must not leave an old catalogue behind.
+  KeepHoldings(/*meta_is_new=*/false);
   ++attach_count_;
   OfferFiles();
   return {};

@@ -87,6 +87,15 @@ class KeeperTest : public DbFixture {
     }
     ExpectRestores();
   }
+  std::filesystem::path SavedCatalogue() {
+    const auto entries = env_->List(Meta());
+    std::filesystem::path found;
+    if (!entries.ok()) return found;
+    for (const DirectoryEntry& entry : entries.value()) {
+      if (entry.name.starts_with("catalogue-")) found = Meta() / entry.name;
+    }
+    return found;
+  }
   const UpkeepStatus Status() { return engine().Status().replicas[0].upkeep; }
   std::size_t LocalFiles() {
     const auto files = split_.List(Meta() / "ltx/0");
@@ -166,22 +175,13 @@ TEST_F(KeeperTest, TheWindowIsRestorable) {
 TEST_F(KeeperTest, GoesOnWithoutTheSavedCatalogue) {
   SqliteApp app(Path());
   Create(app);
-  const auto saved = [this] {
-    const auto entries = env_->List(Meta());
-    std::filesystem::path found;
-    if (!entries.ok()) return found;
-    for (const DirectoryEntry& entry : entries.value()) {
-      if (entry.name.starts_with("catalogue-")) found = Meta() / entry.name;
-    }
-    return found;
-  };
   for (const bool damaged : {false, true}) {
     SCOPED_TRACE(damaged);
     Write(app, 1);
     Run(minutes(10));
     // When levels have their turn depends on the replica's name.
-    for (int i = 0; i < 20 && saved().empty(); ++i) Run(minutes(1));
-    const auto path = saved();
+    for (int i = 0; i < 20 && SavedCatalogue().empty(); ++i) Run(minutes(1));
+    const auto path = SavedCatalogue();
     ASSERT_FALSE(path.empty());
     if (damaged) {
       ASSERT_TRUE(env_->Open(path, {.write = true}).value()->Truncate(10).ok());
@@ -198,6 +198,29 @@ TEST_F(KeeperTest, GoesOnWithoutTheSavedCatalogue) {
     EXPECT_EQ(kept, engine().Status().txid);
     ExpectRestores();
   }
+}
+
+// The database is gone while nobody watches. What is left of it is merged, and what was saved
+// before says no more than there was.
+TEST_F(KeeperTest, WhatIsLeftOfALostDatabaseIsNoLongerAsSaved) {
+  upkeep_.levels = {seconds(30)};
+  Restart();
+  {
+    SqliteApp app(Path());
+    Create(app);
+    Busy(app, minutes(3), seconds(10));
+    for (int i = 0; i < 20 && SavedCatalogue().empty(); ++i) Run(minutes(1));
+  }
+  ASSERT_FALSE(SavedCatalogue().empty());
+  upkeep_.levels = {seconds(30), minutes(1)};
+  Restart();
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(Path().string() + suffix);
+  }
+  ASSERT_FALSE(SavedCatalogue().empty());
+  Run(minutes(5));
+  EXPECT_FALSE(Files(2).empty());
+  EXPECT_TRUE(SavedCatalogue().empty());
 }
 
 // Two replicas of a database that does not compress, so that its snapshots are read from it: one
