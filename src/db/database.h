@@ -244,6 +244,7 @@ class Database : private ReplicaHost {
   OldStates old_states_;
   std::atomic<bool> scrub_wanted_{false};
   std::atomic<bool> snapshot_awaited_{false};  // Somebody wanted one while it was not open.
+  bool full_awaited_ = false;                  // It was woken for a full file.
 
   // Only the step touches these, and Drain, Release and SyncOnce, when no task runs; with the
   // permit.

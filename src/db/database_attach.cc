@@ -258,6 +258,7 @@ Result<void> Database::FirstCapture(const Context& ctx) {
   }
   const Txid before = capture_->position().txid;
   LS_TRY(CaptureAll(ctx, decision.continuation));
+  if (std::exchange(full_awaited_, false)) full_wanted_ = true;
   // A fleet that is met for the first time is not likely to be in use as a whole.
   const bool in_use = before != Txid{} && capture_->position().txid != before;
   StayOpen(in_use                              ? options_.stay_open

@@ -84,6 +84,8 @@ Result<NextRun> Database::StepParked(const Context& ctx) {
   // Armed first, tested after: what came in between is seen now.
   if (!LS_TRY(IsStillParked())) {
     log_.Debug("woken");
+    // Who waits for it need not know that the database was closed. (A snapshot is asked for again.)
+    full_awaited_ = full_wanted_.load() && !StreamsSnapshots();
     parked_.reset();
     file_watch_.reset();
     wal_watch_.reset();

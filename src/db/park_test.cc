@@ -352,6 +352,38 @@ TEST_F(ParkTest, ProvesNothingAfterTheMachineWasStartedAnew) {
   Stop();
 }
 
+// A snapshot that has to be read from the database is due while it is parked.
+TEST_F(ParkTest, IsWokenForASnapshot) {
+  SqliteApp app(Path());
+  app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+  row_bytes_ = 3900;  // Random bytes: a merge would not be cheaper.
+  Write(app, 20);
+  DatabaseOptions options = ParkingOptions();
+  options.upkeep.levels = {seconds(30)};
+  options.upkeep.snapshot_interval = std::chrono::hours(6);
+  engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+  for (int i = 0; i < 3; ++i) {
+    SCOPED_TRACE(i);
+    // The first may have its snapshot at once, the next one only in some hours.
+    for (int commit = 0; commit < 2; ++commit) {
+      app.Exec("UPDATE t SET x = randomblob(3900) WHERE id % 2 = 0");
+      Park();
+    }
+    const Txid before = engine().Status().txid;
+    // It is parked again before anybody asks once more.
+    for (int part = 0; part < 13 * 12; ++part) {
+      Age();
+      Run(minutes(5));
+    }
+    const auto snapshots = MakeMemoryClient(store_)->List(ctx_, kSnapshotLevel, {});
+    ASSERT_TRUE(snapshots.ok());
+    EXPECT_GE(snapshots.value().back().id.txids.max, before);
+    // One is enough.
+    EXPECT_LE(engine().Status().txid, before.Next());
+    ExpectLevel();
+  }
+}
+
 TEST_F(ParkTest, LargeOnesStayOpen) {
   SqliteApp app(Path());
   CreateTable(app, 100);
