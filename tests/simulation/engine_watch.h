@@ -68,7 +68,8 @@ class EngineWatch {
   const std::filesystem::path path_;
   const bool late_listings_;
   std::function<Excuses()> excuses_;
-  bool dropped_ = false;  // Local files, for a replica that was away.
+  std::uint32_t wrote_ = 0;  // Who changed a replica last.
+  bool dropped_ = false;     // Local files, for a replica that was away.
   std::uint64_t people_ = 0;
   std::uint64_t faults_ = 0;
   std::uint64_t killed_ = 0;

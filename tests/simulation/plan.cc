@@ -123,8 +123,11 @@ void DrawStreaming(Plan& plan, Random& dice) {
   plan.stream_above_bytes = OneOf(dice, std::array<std::uint64_t, 2>{0, 30'000});
   plan.store_faults.slow_body =
       OneOf(dice, std::array{milliseconds(0), milliseconds(30), milliseconds(300)});
-  // Most of the time one is under way.
-  if (dice.OneIn(2) && !plan.upkeep.levels.empty()) plan.upkeep.snapshot_interval = seconds(5);
+  if (!dice.OneIn(2) || plan.upkeep.levels.empty()) return;
+  // Most of the time one is under way. And what changes comes into the database file meanwhile:
+  // before that no page is another one than it was.
+  plan.upkeep.snapshot_interval = seconds(5);
+  plan.checkpoint.min_pages = 5;
 }
 
 void DrawStore(StoreFaults& faults, Random& dice) {
