@@ -171,6 +171,7 @@ class Database : private ReplicaHost {
   Result<void> FindParked(const Context& ctx);
   Result<NextRun> StepParked(const Context& ctx);
   Result<bool> IsStillParked();
+  Result<bool> WentOnElsewhere();
   Result<bool> ParkIfWanted(const Context& ctx);
   Result<bool> MayPark();
   Result<void> NoteAtRest();

@@ -79,10 +79,16 @@ Result<bool> Database::IsStillParked() {
   return wal.error().Is(ErrorCode::kNotFound) ? Result<bool>(true) : Result<bool>(wal.error());
 }
 
+// Another process had the state directory, and was asked for a full file: the database is as it
+// was, and the replica is ahead of what is offered from here.
+Result<bool> Database::WentOnElsewhere() {
+  return IsFailing() ? Exists(env_, LocalPath(parked_->note.txid.Next())) : Result<bool>(false);
+}
+
 Result<NextRun> Database::StepParked(const Context& ctx) {
   const bool watched = WatchParked();
   // Armed first, tested after: what came in between is seen now.
-  if (!LS_TRY(IsStillParked())) {
+  if (!LS_TRY(IsStillParked()) || LS_TRY(WentOnElsewhere())) {
     log_.Debug("woken");
     open_for_request_ = rebase_above_.load() != 0 || full_wanted_.load();
     // Who waits for it need not know that the database was closed. (A snapshot is asked for again.)

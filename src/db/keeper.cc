@@ -96,10 +96,11 @@ Result<void> Keeper::HoldLease(const Context& ctx) {
                "another process may have written to the replica, looking at it again");
 }
 
-// A step that finds nothing to write needs no lease.
+// A step that finds nothing to write needs no lease, and leaves what is saved.
 Result<void> Keeper::BeforeWrite(const Context& ctx) {
   LS_TRY(HoldLease(ctx));
   guard_ = fence_.GuardFor(ctx, term_);
+  change_.emplace(LS_TRY(holdings_.Begin(ctx)));
   return {};
 }
 
@@ -172,6 +173,10 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
   for (Turns& level : levels_) {
     level.pending = level.pending && HasWork(level);
     if (!HasWork(level)) continue;
+    if (!level.pending && LacksNothing(level)) {
+      level.idle_at = NewestBelow(level);
+      continue;
+    }
     const milliseconds until = WithinLease(level, UntilTurn(level, now), now);
     if (until > milliseconds(0)) {
       not_later(now.mono + until);
@@ -206,9 +211,19 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
   return again;
 }
 
+Txid Keeper::NewestBelow(const Turns& level) const {
+  return work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
+}
+
 bool Keeper::HasWork(const Turns& level) const {
-  const Txid below = work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
+  const Txid below = NewestBelow(level);
   return below > work_.newest(level.level) && below > level.idle_at;
+}
+
+// As after a start: a snapshot stands for what the level has not. No turn is needed to see that.
+bool Keeper::LacksNothing(const Turns& level) const {
+  return ChooseSources(work_, level.level, options_.bounds, {}).action ==
+         CompactionChoice::Action::kNothing;
 }
 
 // What comes after a quiet time waits for the next turn, so that it does not go up alone.
@@ -233,8 +248,7 @@ milliseconds Keeper::WithinLease(const Turns& level, milliseconds until, const M
 }
 
 Result<void> Keeper::Compact(const Context& ctx, Turns& level, const Moment& now) {
-  const Txid below = work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
-  const auto change = LS_TRY(holdings_.Begin(ctx));
+  const Txid below = NewestBelow(level);
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactLevel(ctx, level.level)), "level {}", int{level.level.value});
   return Finish(step, level, below, now);
@@ -263,7 +277,6 @@ Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& n
     }
   }
   if (!HasTurn(now, TurnSize::kLarge)) return true;
-  const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactSnapshot(ctx, host_.DatabaseBytes())), "snapshot");
   if (step.outcome == Outcome::kReadDatabase && host_.StreamsSnapshots()) {
@@ -303,7 +316,6 @@ Result<bool> Keeper::PromoteIfReady(const Context& ctx, const Moment& now) {
     return false;
   }
   if (!HasTurn(now, TurnSize::kLarge)) return true;
-  const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step = LS_TRY(Take(compactor_.Promote(ctx, *file)), "snapshot");
   if (step.outcome == Outcome::kWritten) {
     full_above_.reset();
@@ -349,6 +361,7 @@ std::optional<FileInfo> Keeper::FileWith(Txid txid) const {
 Result<CompactionStep> Keeper::Take(Result<CompactionStep> step) {
   for (const FileId& id : work_.doubtful()) holdings_.Doubt(id);
   if (step.ok() && step.value().written) holdings_.Add(*step.value().written);
+  change_.reset();
   if (!step.ok() && step.error().Is(ErrorCode::kAlreadyExists)) uploader_.Relist();
   return step;
 }

@@ -87,7 +87,9 @@ class Keeper {
   Result<void> BeforeWrite(const Context& ctx);
   bool HasTurn(const Moment& now, TurnSize size);
   Result<Next> Step(const Context& ctx);
+  Txid NewestBelow(const Turns& level) const;
   bool HasWork(const Turns& level) const;
+  bool LacksNothing(const Turns& level) const;
   std::chrono::milliseconds UntilTurn(Turns& level, const Moment& now);
   std::chrono::milliseconds WithinLease(const Turns& level, std::chrono::milliseconds until,
                                         const Moment& now) const;
@@ -141,9 +143,10 @@ class Keeper {
   std::optional<FileId> removed_;  // To be looked at, whether it is really gone.
   bool removed_checked_ = false;
   bool deletes_work_ = true;
-  std::uint64_t chain_ = 0;      // Of the local files when the step began.
-  Fence::Term term_ = 0;         // When the step began.
-  UploadGuard guard_;            // Of the object that is being written.
+  std::uint64_t chain_ = 0;  // Of the local files when the step began.
+  Fence::Term term_ = 0;     // When the step began.
+  UploadGuard guard_;        // Of the object that is being written.
+  std::optional<Holdings::Change> change_;
   std::optional<NextRun> turn_;  // The step wants to go on when it is its turn.
   int failures_ = 0;
   Backoff backoff_;

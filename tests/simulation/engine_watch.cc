@@ -126,6 +126,18 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (file.ok()) parked_ = file.value();
   } else if (message == "comparing the database with what was captured") {
     OnComparison(now, FieldOf(fields, "reason"));
+  } else if (message == "ltx file uploaded" || message == "compaction complete" ||
+             message == "snapshot complete") {
+    wrote_ = now.pid;
+  } else if (message == "validation error detected") {
+    OnWrongCatalogue(now, FieldOf(fields, "type"));
+  } else if (message.starts_with("somebody else had the lease of the replica")) {
+    // (A process that has just started may have a mark from before the last one gave the lease up:
+    // docs/testing.md, known and open.)
+    const Excuses excuses = excuses_();
+    if (now.pid == wrote_ && now.people == 0 && !excuses.other_replicator && !excuses.strangers) {
+      Unexplained(message, "");
+    }
   } else if (message.starts_with("local files that a replica does not take")) {
     dropped_ = true;
   } else if (message.starts_with("the database or its WAL was replaced")) {
@@ -163,6 +175,15 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     // Capture goes on elsewhere soon, and the old local files go.
     rebase_wanted_ = true;
   }
+}
+
+// What is known of a replica is what it holds.
+void EngineWatch::OnWrongCatalogue(const Causes& now, std::string_view kind) {
+  const Excuses excuses = excuses_();
+  if (now.people > 0 || late_listings_ || excuses.other_replicator) return;
+  const bool explained = (kind == "missing" && excuses.deletes_in_doubt) ||
+                         (kind == "unknown" && excuses.lies) || kind == "gap" || kind == "overlap";
+  if (!explained) Unexplained("validation error detected", kind);
 }
 
 void EngineWatch::OnCaptured(std::string_view text, const Causes& now) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,6 +25,15 @@ class EngineWatch {
   // Of the database at this path. `late_listings`: a replica may seem to hold less than it does.
   EngineWatch(World& world, Model& model, std::filesystem::path path, bool late_listings)
       : world_(world), model_(model), path_(std::move(path)), late_listings_(late_listings) {}
+
+  // What is known elsewhere, and may be to blame.
+  struct Excuses {
+    bool other_replicator = false;  // On the same state directory.
+    bool deletes_in_doubt = false;  // Nobody knows whether they were done.
+    bool lies = false;              // They were said to be done, and were not.
+    bool strangers = false;         // Had a lease.
+  };
+  void SetExcuses(std::function<Excuses()> excuses) { excuses_ = std::move(excuses); }
 
   // Somebody changes the files of the database, of its replica, or of our state directory.
   void OnPeople() { ++people_; }
@@ -51,13 +61,16 @@ class EngineWatch {
   void OnComparison(const Causes& now, std::string_view reason);
   bool SyncFailed(bool of_replicators) const;
   bool HasLocalFilesFrom(Txid txid) const;
+  void OnWrongCatalogue(const Causes& now, std::string_view kind);
   void Unexplained(std::string_view message, std::string_view detail);
 
   World& world_;
   Model& model_;
   const std::filesystem::path path_;
   const bool late_listings_;
-  bool dropped_ = false;  // Local files, for a replica that was away.
+  std::function<Excuses()> excuses_;
+  std::uint32_t wrote_ = 0;  // Who changed a replica last.
+  bool dropped_ = false;     // Local files, for a replica that was away.
   std::uint64_t people_ = 0;
   std::uint64_t faults_ = 0;
   std::uint64_t killed_ = 0;

@@ -133,8 +133,7 @@ const Model::Followed* Model::Present() const {
 std::uint32_t Model::FramesToCheckpoint() const {
   const Followed* const f = Present();
   if (f == nullptr) return 0;
-  const std::byte* const memory = world_.memory().Look(f->index.shm_inode, 0);
-  return f->header->frames - Native32(memory + kBackfillOffset);
+  return f->header->frames - std::min(f->header->frames, f->backfilled);
 }
 
 std::optional<Model::WalId> Model::PresentWal() const {
@@ -172,6 +171,7 @@ void Model::Observe() {
       f.header.reset();
       continue;
     }
+    f.backfilled = std::max(f.backfilled, Native32(memory + kBackfillOffset));
     if (std::memcmp(memory, f.seen.data(), kHeaderBytes) == 0) continue;
     // Both copies are equal: it is published. (Offset 12: initialised.)
     if (std::memcmp(memory, memory + kHeaderBytes, kHeaderBytes) != 0) continue;
@@ -196,6 +196,8 @@ void Model::Publish(Followed& f, const Header& header) {
   } else if (!Extend(f, header)) {
     f.image = FromScratch(f, header);
   }
+  const bool is_new = !f.header || f.header->salts != header.salts;
+  if (is_new) f.backfilled = Native32(world_.memory().Look(f.index.shm_inode, 0) + kBackfillOffset);
   f.header = header;
   Record(f);
 }

@@ -80,6 +80,7 @@ class Model {
     std::unique_ptr<File> wal;
     std::array<std::byte, 48> seen = {};  // The wal-index header last looked at.
     std::optional<Header> header;
+    std::uint32_t backfilled = 0;  // Frames of this WAL. A recovery begins to count anew.
     Image image;
   };
   struct State {
