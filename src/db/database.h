@@ -214,6 +214,7 @@ class Database : private ReplicaHost {
   void OfferFiles();
   void OfferWhatWasOpen(bool fresh);
   Result<bool> CommitUnderWay(const WalView& view);
+  NextRun WaitForCommit(MonoTime now, std::chrono::nanoseconds wait);
   NextRun Sleep();
   std::optional<MonoTime> Postponed(const WalView& view, MonoTime now) const;
   Result<void> CaptureLast(const Context& ctx);

@@ -3,6 +3,8 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <vector>
 
 #include "db/store.h"
 #include "format/names.h"
@@ -269,6 +271,30 @@ TEST_F(ParkTest, AFileFromTheFutureIsLookedAtRarely) {
   Run(minutes(2));
   EXPECT_EQ(State(), DatabaseState::kReplicating);
   EXPECT_LT(scheduler_.RunFor(minutes(10)), 100U);
+}
+
+// A writer died in the middle of a commit: its frames stand behind the end of the log. Whoever
+// waits for that commit does not try to park all the time.
+TEST_F(ParkTest, FramesOfADeadWriterCostNothing) {
+  SqliteApp app(Path());
+  app.Exec("PRAGMA wal_autocheckpoint = 0");
+  CreateTable(app, 5);
+  Start();
+  Write(app, 2);
+  Run(seconds(2));
+  {
+    // What it wrote: a frame of this generation, and no commit.
+    std::fstream wal(Wal(), std::ios::in | std::ios::out | std::ios::binary);
+    std::vector<char> frame(24 + 4096);
+    wal.seekg(-static_cast<std::streamoff>(frame.size()), std::ios::end);
+    wal.read(frame.data(), static_cast<std::streamsize>(frame.size()));
+    std::fill_n(frame.begin() + 4, 4, '\0');
+    wal.seekp(0, std::ios::end);
+    wal.write(frame.data(), static_cast<std::streamsize>(frame.size()));
+  }
+  Age();
+  Run(minutes(1));
+  EXPECT_LT(scheduler_.RunFor(minutes(10)), 200U);
 }
 
 TEST_F(ParkTest, FirstNoteComesWithTheFirstCommit) {
