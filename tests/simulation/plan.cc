@@ -169,7 +169,7 @@ Plan DrawPlan(std::uint64_t seed) {
   if (plan.store_faults.late_list) plan.meta_lost = false;
   // Captures of some pages each, on such a disk, keep up with nobody.
   if (plan.replicator_faults.slowest_sync > milliseconds(30)) {
-    plan.max_sync_wal_bytes = std::max<std::uint64_t>(plan.max_sync_wal_bytes, 200'000);
+    plan.max_sync_wal_bytes = std::max<std::uint64_t>(plan.max_sync_wal_bytes, 2'000'000);
   }
   // What came later is drawn last, so that it changes nothing else.
   plan.grow_by_hand = dice.OneIn(8);

@@ -119,18 +119,19 @@ class StoreClient final : public ReplicaClient {
     return inner_->DeleteAll(ctx);
   }
   Result<TaggedObject> GetObject(const Context& ctx, std::string_view name) override {
-    store_.CheckPatience(process_);
     LS_TRY(Travel(ctx, "get object", name));
+    store_.CheckPatience(process_);
     auto got = LS_TRY(inner_->GetObject(ctx, name));
     store_.OnLease(process_, got.content);
     return got;
   }
   Result<std::string> PutObject(const Context& ctx, std::string_view name, std::string_view content,
                                 std::string_view tag) override {
+    store_.lease_writer_ = 0;
     const Fate fate = LS_TRY(Travel(ctx, "put object", name));
     auto put = inner_->PutObject(ctx, name, content, tag);
-    if (put.ok()) store_.lease_writer_ = process_.pid();
     if (fate.lose_answer) return Away("put object");
+    if (put.ok()) store_.lease_writer_ = process_.pid();
     return put;
   }
   Result<void> DeleteObject(const Context& ctx, std::string_view name,

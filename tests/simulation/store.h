@@ -67,7 +67,7 @@ class Store {
   const std::set<FileId>& maybe_gone() const { return maybe_gone_; }
   // Its removal was confirmed, and it is there.
   bool lied() const { return lied_; }
-  // The process that wrote the lease last.
+  // The process that wrote the lease last, and knows it; 0: none.
   std::uint32_t lease_writer() const { return lease_writer_; }
   // How often files were removed.
   std::uint64_t removals() const { return removals_; }
