@@ -204,6 +204,7 @@ class Database : private ReplicaHost {
   void Detach();
   void LoseMeta();
   void KeepHoldings(bool meta_is_new);
+  bool KeepsMarks();
   void SaveHoldings(const Context& ctx, bool at_once);
   void BeginChain();
   void StopTask();

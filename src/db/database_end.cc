@@ -162,12 +162,22 @@ void Database::ReleaseLeases(const Context& ctx) {
   }
 }
 
+// What is known of the replicas is to be saved, with the marks of leases that were given up:
+// without them the next start would have to list. True: the state directory is ours for that.
+bool Database::KeepsMarks() {
+  if (attachment_) return meta_lock_ != nullptr;
+  for (std::size_t i = 0; parked_ && i < holdings_.size(); ++i) {
+    if (holdings_[i]->has_old_mark(fences_[i]->mark())) return meta_lock_ || LockMeta().ok();
+  }
+  return false;
+}
+
 Result<void> Database::Release() {
   StopTask();
   StopReplicas();
   // Not done yet if something could not be uploaded.
   ReleaseLeases(Context(std::stop_token(), Now() + kLeaseFarewell, scheduler_.clock()));
-  if (attachment_ && meta_lock_) SaveHoldings(Context::Background(), /*at_once=*/true);
+  if (KeepsMarks()) SaveHoldings(Context::Background(), /*at_once=*/true);
   if (attachment_ && meta_lock_ && last_captured_ && last_captured_->ok()) {
     // What this saves is only time at the next start.
     auto parked = Park(Context::Background(), /*with_effort=*/false);

@@ -221,6 +221,33 @@ TEST_F(ParkTest, StopOpensItIfTheReplicaNeedsIt) {
 }
 
 // Before the first commit a note would prove nothing; with it, it is there.
+// The catalogue was saved while the lease was good, and the stop gives that up.
+TEST_F(ParkTest, AStopSavesTheMarkThatItLeaves) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 5);
+  }
+  std::filesystem::last_write_time(
+      Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  DatabaseOptions options = ParkingOptions();
+  options.upkeep.levels = {seconds(2)};
+  const auto start = [&] {
+    engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+    Run(seconds(10));
+    EXPECT_EQ(State(), DatabaseState::kParked);
+  };
+  start();
+  const auto leases = store_.calls(StorageCall::kPutObject);
+  Close();
+  EXPECT_EQ(store_.calls(StorageCall::kPutObject) - leases, 1U) << "given up";
+  start();
+  SqliteApp app(Path());
+  Write(app, 1);
+  Run(minutes(1));
+  ExpectLevel();
+  EXPECT_EQ(recorded_.Count("somebody else had the lease"), 0);
+}
+
 // What the replica holds is another history's, and the database is closed before anybody knows.
 TEST_F(ParkTest, AnotherHistoryIsGoneOnAbove) {
   for (const bool at_the_stop : {false, true}) {

@@ -126,16 +126,11 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (file.ok()) parked_ = file.value();
   } else if (message == "comparing the database with what was captured") {
     OnComparison(now, FieldOf(fields, "reason"));
-  } else if (message == "ltx file uploaded" || message == "compaction complete" ||
-             message == "snapshot complete") {
-    wrote_ = now.pid;
   } else if (message == "validation error detected") {
     OnWrongCatalogue(now, FieldOf(fields, "type"));
   } else if (message.starts_with("somebody else had the lease of the replica")) {
-    // (A process that has just started may have a mark from before the last one gave the lease up:
-    // docs/testing.md, known and open.)
     const Excuses excuses = excuses_();
-    if (now.pid == wrote_ && now.people == 0 && !excuses.other_replicator && !excuses.strangers) {
+    if (now.people == 0 && !excuses.other_replicator && !excuses.strangers) {
       Unexplained(message, "");
     }
   } else if (message.starts_with("local files that a replica does not take")) {

@@ -69,8 +69,7 @@ class EngineWatch {
   const std::filesystem::path path_;
   const bool late_listings_;
   std::function<Excuses()> excuses_;
-  std::uint32_t wrote_ = 0;  // Who changed a replica last.
-  bool dropped_ = false;     // Local files, for a replica that was away.
+  bool dropped_ = false;  // Local files, for a replica that was away.
   std::uint64_t people_ = 0;
   std::uint64_t faults_ = 0;
   std::uint64_t killed_ = 0;

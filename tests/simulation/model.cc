@@ -188,7 +188,20 @@ void Model::Observe() {
   }
 }
 
+// SQLite may remove the log at a close and leave its index (of a full disk, say), and others who
+// have it open make another.
+void Model::FollowNewWal(Followed& f, const Header& header) {
+  const std::uint64_t end = kWalHeader + header.frames * (kFrameHeader + header.page_size);
+  if (header.frames == 0 || f.wal->Stat().value().size_bytes >= end) return;
+  const auto database = world_.disk().Stat(path_);
+  auto wal = world_.disk().Open(path_ + "-wal", {});
+  const bool same =
+      database.ok() && database.value().identity.inode == f.index.database_inode && wal.ok();
+  if (same) f.wal = std::move(wal).value();
+}
+
 void Model::Publish(Followed& f, const Header& header) {
+  FollowNewWal(f, header);
   if (!f.header) {
     f.image = FromScratch(f, header);
   } else if (header.frames == 0 && header.salts != f.header->salts) {

@@ -92,6 +92,7 @@ class Model {
   const Followed* Present() const;
   void Observe();
   void OnWalIndex(const WalIndex& index);
+  void FollowNewWal(Followed& f, const Header& header);
   void Publish(Followed& f, const Header& header);
   bool Extend(Followed& f, const Header& header);
   Image FromScratch(Followed& f, const Header& header);
