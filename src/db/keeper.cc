@@ -43,7 +43,8 @@ Keeper::Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uplo
                   .local = [this](Txid txid) { return Local(txid); },
                   .before_write = [this](const Context& ctx) { return BeforeWrite(ctx); },
                   .guard = [this](const Context& ctx) { return guard_(ctx); },
-                  .bounds = options.bounds}),
+                  .bounds = options.bounds,
+                  .damaged = &damaged_}),
       snapshots_{.level = kSnapshotLevel,
                  .turns = {kSnapshotLevel, std::max(options.snapshot_interval, milliseconds(1)),
                            client.Describe()}},
@@ -130,7 +131,11 @@ NextRun Keeper::RunStep(const Context& ctx) {
   }
   work_ = std::move(*holdings.value());
   std::erase_if(bad_, [this](const auto& bad) { return !work_.Find(bad.first); });
-  for (const auto& [id, file] : bad_) work_.Remove(id);
+  damaged_.clear();
+  for (const auto& [id, file] : bad_) {
+    work_.Remove(id);
+    if (id.level == Level{1}) damaged_.push_back(id.txids);
+  }
   auto next = Step(ctx);
   if (!next.ok()) {
     if (ctx.stop().stop_requested()) return NextRun::WhenWoken();
@@ -222,7 +227,7 @@ bool Keeper::HasWork(const Turns& level) const {
 
 // As after a start: a snapshot stands for what the level has not. No turn is needed to see that.
 bool Keeper::LacksNothing(const Turns& level) const {
-  return ChooseSources(work_, level.level, options_.bounds, {}).action ==
+  return ChooseSources(work_, level.level, options_.bounds, {}, damaged_).action ==
          CompactionChoice::Action::kNothing;
 }
 
@@ -368,7 +373,9 @@ Result<CompactionStep> Keeper::Take(Result<CompactionStep> step) {
 
 Result<void> Keeper::Finish(const CompactionStep& step, Turns& level, Txid work_end,
                             const Moment& now) {
-  switch (step.outcome) {
+  // Its name is taken by a damaged file, which has the right end.
+  const bool in_vain = step.written && bad_.contains(step.written->id);
+  switch (in_vain ? Outcome::kNothing : step.outcome) {
     case Outcome::kWritten:
       OnWritten(*step.written, now);
       if (step.more) return {};
@@ -438,7 +445,7 @@ Result<void> Keeper::OnBadSource(const BadSource& bad, const Turns& level) {
   // Each is right in itself, and together they are not: none of them is trusted.
   const auto choice = level.level == kSnapshotLevel
                           ? ChooseForSnapshot(work_)
-                          : ChooseSources(work_, level.level, options_.bounds, {});
+                          : ChooseSources(work_, level.level, options_.bounds, {}, damaged_);
   for (const FileInfo& file : choice.sources) GoAround(file, bad.error);
   return {};
 }

@@ -132,6 +132,7 @@ class Keeper {
   std::vector<Turns> levels_;
   Turns snapshots_;
   std::map<FileId, FileInfo> bad_;  // Nothing can be made of these.
+  std::vector<TxidRange> damaged_;  // Those of level 1.
   std::set<FileId> bad_local_;      // The same of the local files that stand for them.
   std::set<FileId> suspects_;       // Failed once since something was written.
   std::optional<Txid> full_above_;  // A full file above this is waited for.

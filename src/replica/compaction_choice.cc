@@ -140,8 +140,8 @@ class Chooser {
 class PassedBy {
  public:
   PassedBy(const Catalogue& catalogue, const CompactionBounds& bounds,
-           const std::set<FileId>& images)
-      : catalogue_(catalogue), bounds_(bounds), images_(images) {}
+           const std::set<FileId>& images, std::span<const TxidRange> damaged)
+      : catalogue_(catalogue), bounds_(bounds), images_(images), damaged_(damaged) {}
 
   std::vector<FileInfo> Find() const {
     Txid reached;
@@ -157,7 +157,9 @@ class PassedBy {
   // Of what lies behind `from` and before `to`.
   std::vector<FileInfo> In(Txid from, Txid to) const {
     std::vector<FileInfo> run;
-    if (to == from.Next()) return run;
+    const bool taken = std::ranges::any_of(
+        damaged_, [&](const TxidRange& range) { return range.max > from && range.min < to; });
+    if (to == from.Next() || taken) return run;
     Txid end = from;
     std::uint64_t bytes = 0;
     for (std::size_t i = FirstBehind(from); i < catalogue_.count(kLevel0); ++i) {
@@ -195,12 +197,13 @@ class PassedBy {
   const Catalogue& catalogue_;
   const CompactionBounds bounds_;
   const std::set<FileId>& images_;
+  const std::span<const TxidRange> damaged_;
 };
 
 }  // namespace
 
 CompactionChoice ChooseSources(const Catalogue& catalogue, Level to, const CompactionBounds& bounds,
-                               const std::set<FileId>& images) {
+                               const std::set<FileId>& images, std::span<const TxidRange> damaged) {
   assert(to >= Level{1} && to <= kMaxMergeLevel);
   for (const FileId& id : catalogue.doubtful()) {
     if (id.level != to) continue;
@@ -212,7 +215,7 @@ CompactionChoice ChooseSources(const Catalogue& catalogue, Level to, const Compa
     }
   }
   if (to == kLevel1) {
-    auto run = PassedBy(catalogue, bounds, images).Find();
+    auto run = PassedBy(catalogue, bounds, images, damaged).Find();
     if (!run.empty()) {
       return {.action = Action::kMerge, .sources = std::move(run), .hole = {}, .more = true};
     }

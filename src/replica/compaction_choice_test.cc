@@ -247,6 +247,16 @@ TEST(ChooseSourcesTest, Table) {
   }
 }
 
+// Its place is taken by a file of which nothing can be made.
+TEST(ChooseSourcesTest, NothingIsMadeInThePlaceOfADamagedFile) {
+  const Catalogue catalogue =
+      CatalogueOf({Id(0, 3, 3), Id(0, 4, 4), Id(0, 9, 9), Id(1, 1, 2), Id(1, 6, 8), Id(9, 1, 5)});
+  const TxidRange damaged[] = {{Txid{3}, Txid{5}}};
+  EXPECT_EQ(IdsOf(ChooseSources(catalogue, Level{1}, {}, {}, damaged)), std::vector{Id(0, 9, 9)});
+  EXPECT_EQ(IdsOf(ChooseSources(catalogue, Level{1}, {}, {})),
+            (std::vector{Id(0, 3, 3), Id(0, 4, 4)}));
+}
+
 TEST(ChooseSourcesTest, Bounds) {
   std::vector<FileId> files;
   for (std::uint64_t n = 1; n <= 10; ++n) files.push_back(Id(2, n, n));

@@ -187,8 +187,9 @@ void EngineWatch::OnCaptured(std::string_view text, const Causes& now) {
   if (before.ok() && txid.ok() && txid.value() != before.value().Next()) rebase_wanted_ = false;
   captured_ = text;
   captured_causes_ = now;
-  // The log may have been begun anew while the file was being made.
-  const auto present = model_.PresentWal();
+  // The log may have been begun anew while the file was being made. (Of an empty one no frame
+  // proves anything.)
+  const auto present = model_.PresentWalFrames() > 0 ? model_.PresentWal() : std::nullopt;
   captured_wal_ = std::exchange(wal_at_capture_, present) == present ? present : std::nullopt;
 }
 

@@ -142,6 +142,11 @@ std::optional<Model::WalId> Model::PresentWal() const {
   return WalId{.inode = f->wal->Stat().value().identity.inode, .salts = f->header->salts};
 }
 
+std::uint32_t Model::PresentWalFrames() const {
+  const Followed* const f = Present();
+  return f == nullptr ? 0 : f->header->frames;
+}
+
 void Model::OnWalIndex(const WalIndex& index) {
   if (index.database_path != path_) return;
   Followed& f = followed_[index.shm_inode];

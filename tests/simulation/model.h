@@ -59,6 +59,7 @@ class Model {
     friend bool operator==(const WalId&, const WalId&) = default;
   };
   std::optional<WalId> PresentWal() const;
+  std::uint32_t PresentWalFrames() const;
   // There is a file at the path.
   bool IsThere() const;
   // Whether it was a state of the file that is at the path now.

@@ -28,7 +28,8 @@ constexpr std::uint64_t kMostIdleEvents = 20'000;
 // that it ends with: what it is, whether it is ours, what it leads to.
 constexpr std::uint64_t kValidationRequests = 13;
 // The newest one stays; a few others may belong to it.
-constexpr std::size_t kMostLevel0Files = 3;
+constexpr std::ptrdiff_t kMostLevel0Files = 3;
+constexpr std::chrono::minutes kRetentionLate{3};
 
 void CheckCaughtUp(World& world, Model& model, Checker& checker) {
   if (world.failed() || model.newest() == 0) return;
@@ -61,8 +62,12 @@ void CheckLevel0IsSmall(World& world, const Plan& plan, Town::Site& site) {
                          !plan.clock_jumps && !plan.HistoryIsCut();
   if (world.failed() || plan.upkeep.levels.empty() || !all_works) return;
   const auto files = site.store.Look()->List(Context::Background(), kLevel0, {});
-  if (!files.ok() || files.value().size() <= kMostLevel0Files) return;
-  world.Fail(fmt::format("{} files are left in level 0", files.value().size()));
+  if (!files.ok()) return;
+  // What retention keeps for its time, and what it takes to look whether that is over.
+  const WallTime old = world.wall() - plan.upkeep.retention.l0_retention - kRetentionLate;
+  const auto left = std::ranges::count_if(
+      files.value(), [&](const FileInfo& file) { return file.created_at < old; });
+  if (left > kMostLevel0Files) world.Fail(fmt::format("{} files are left in level 0", left));
 }
 
 // What a level holds, the next one has, or a snapshot stands for it.
