@@ -266,9 +266,10 @@ Result<Batch> Capture::Finish(const Context& ctx, const Attachment& attachment, 
   newest_is_open_ = false;
   newest_before_ = proof.before;
   position_moved_ = false;
-  sums_valid_ = false;
+  // What was wrong before is not right because this file's pages are.
+  const bool were_valid = std::exchange(sums_valid_, false) || out.build_table;
   auto set = out.too_many_entries ? Replay(ctx, batch.txid) : sums_.Set(out.entries);
-  sums_valid_ = set.ok();
+  sums_valid_ = set.ok() && were_valid;
   if (!set.ok()) {
     // Not an error of this capture: whoever hears of one would not upload the file. The next
     // capture, or the next start, replays the local files into the table.
@@ -429,6 +430,10 @@ Result<Batch> Capture::Baseline(const Context& ctx, Attachment& attachment, cons
 Result<Batch> Capture::Mark(const Context& ctx, const Attachment& attachment,
                             std::span<const std::byte> page_one) {
   CloseNewest();
+  if (!sums_valid_) LS_TRY(ReplayLocal(ctx));
+  if (!sums_valid_) {
+    return Error(ErrorCode::kUnavailable, "the page sums have to be built first");
+  }
   Output out;
   LtxHeader header = NewHeader(position_.commit_pages);
   const std::int64_t time_before_ms = time_ms_ == 0 ? header.timestamp_ms : time_ms_;

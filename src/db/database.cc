@@ -29,6 +29,7 @@ constexpr int kSweepAfterDiskFull = 3;
 // Of local files; and a replica that was behind so long is not waited for when there are too many.
 constexpr std::uint64_t kLeastLocalBytes = std::uint64_t{1} << 30;
 constexpr std::chrono::minutes kTooLongBehind{10};
+constexpr std::chrono::seconds kParkLater{30};
 
 // For all databases at the same moments, so that a fleet wakes the machine once.
 MonoTime SlowTickAfter(MonoTime now) {
@@ -197,7 +198,7 @@ Result<NextRun> Database::StepAttached(const Context& ctx, bool just_attached) {
   } else if (event && LS_TRY(CommitUnderWay(view))) {
     const MonoTime now = Now();
     const auto next = pace_.Next(now, /*event=*/true);
-    if (!next.armed) return NextRun::At(std::min(now + next.wait, *Sleep().at));
+    if (!next.armed) return WaitForCommit(now, next.wait);
   }
   if (capture_->OwesNote()) LS_TRY(capture_->NoteFiles(*attachment_));
   // Before a checkpoint leaves its seal open: this would close it.
@@ -205,9 +206,9 @@ Result<NextRun> Database::StepAttached(const Context& ctx, bool just_attached) {
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
   OfferWhatWasOpen(fresh);
-  if (Now() >= next_save_) {
+  if (const bool rest = rest_.exchange(false); rest || Now() >= next_save_) {
     next_save_ = SlowTickAfter(Now());
-    SaveHoldings(ctx, /*at_the_end=*/false);
+    SaveHoldings(ctx, rest);
     LS_TRY(NoteAtRest());
   }
   ArmWatches();
@@ -216,7 +217,7 @@ Result<NextRun> Database::StepAttached(const Context& ctx, bool just_attached) {
   if (!capture_->IsCaptured(armed)) return NextRun::At(Now());
   if (LS_TRY(CommitUnderWay(armed))) {
     const MonoTime now = Now();
-    return NextRun::At(std::min(now + pace_.Next(now, /*event=*/false).wait, *Sleep().at));
+    return WaitForCommit(now, pace_.Next(now, /*event=*/false).wait);
   }
   pace_.Settle();
   if (LS_TRY(ParkIfWanted(ctx))) return NextRun::At(Now());
@@ -255,6 +256,13 @@ Result<bool> Database::CommitUnderWay(const WalView& view) {
   std::array<std::byte, kWalFrameHeaderSize> bytes = {};
   const std::size_t got = LS_TRY(attachment_->ReadWal(bytes, view.end_offset()));
   return got == bytes.size() && ParseWalFrameHeader(bytes).salts == view.salts;
+}
+
+// Somebody is at work: it does not make room now.
+NextRun Database::WaitForCommit(MonoTime now, std::chrono::nanoseconds wait) {
+  const auto park = member_ ? member_->ParkAt() : std::nullopt;
+  if (park && *park <= now) member_->SetParkable(now + kParkLater);
+  return NextRun::At(std::min(now + wait, *Sleep().at));
 }
 
 NextRun Database::Sleep() {
@@ -345,6 +353,7 @@ Result<bool> Database::HandleRequests(const Context& ctx) {
     // More may follow than what was asked for.
     LS_TRY(capture_->FlushSums());
     LS_TRY(capture_->NoteFiles(*attachment_));
+    if (std::exchange(open_for_request_, false)) StayOpen(options_.stay_open);
     return true;
   }
   // Without a wake: it is tried again when the step is.

@@ -171,11 +171,13 @@ class Database : private ReplicaHost {
   Result<void> FindParked(const Context& ctx);
   Result<NextRun> StepParked(const Context& ctx);
   Result<bool> IsStillParked();
+  Result<bool> WentOnElsewhere();
   Result<bool> ParkIfWanted(const Context& ctx);
   Result<bool> MayPark();
   Result<void> NoteAtRest();
   Result<bool> Park(const Context& ctx, bool with_effort);
   Result<bool> EmptyWal(const Context& ctx, bool with_effort);
+  Result<std::chrono::nanoseconds> UntilOldEnough();
   Result<bool> IsOldEnough();
   bool LetGoOfParked(const Context& ctx);
   bool WatchParked();
@@ -202,7 +204,8 @@ class Database : private ReplicaHost {
   void Detach();
   void LoseMeta();
   void KeepHoldings(bool meta_is_new);
-  void SaveHoldings(const Context& ctx, bool at_the_end);
+  bool KeepsMarks();
+  void SaveHoldings(const Context& ctx, bool at_once);
   void BeginChain();
   void StopTask();
   void ReleaseLeases(const Context& ctx);
@@ -212,6 +215,7 @@ class Database : private ReplicaHost {
   void OfferFiles();
   void OfferWhatWasOpen(bool fresh);
   Result<bool> CommitUnderWay(const WalView& view);
+  NextRun WaitForCommit(MonoTime now, std::chrono::nanoseconds wait);
   NextRun Sleep();
   std::optional<MonoTime> Postponed(const WalView& view, MonoTime now) const;
   Result<void> CaptureLast(const Context& ctx);
@@ -229,6 +233,7 @@ class Database : private ReplicaHost {
   void RequestRebase(Txid txid) override;
   void RequestFull() override;
   std::uint64_t DatabaseBytes() const override { return database_bytes_; }
+  void OnRest() override;
   bool StreamsSnapshots() const override { return database_bytes_ > options_.stream_above_bytes; }
   Result<std::unique_ptr<SnapshotStream>> OpenSnapshot(const Context& ctx, Txid from, Txid there,
                                                        std::chrono::nanoseconds patience) override;
@@ -243,7 +248,9 @@ class Database : private ReplicaHost {
   Permit permit_{[this] { TellUploaders(); }};
   OldStates old_states_;
   std::atomic<bool> scrub_wanted_{false};
+  bool open_for_request_ = false;  // It was parked, and an uploader asked for something.
   std::atomic<bool> snapshot_awaited_{false};  // Somebody wanted one while it was not open.
+  bool full_awaited_ = false;                  // It was woken for a full file.
 
   // Only the step touches these, and Drain, Release and SyncOnce, when no task runs; with the
   // permit.
@@ -285,6 +292,7 @@ class Database : private ReplicaHost {
 
   std::atomic<std::uint64_t> rebase_above_{0};
   std::atomic<bool> full_wanted_{false};
+  std::atomic<bool> rest_{false};                 // A keeper had nothing more to do.
   std::atomic<std::uint64_t> database_bytes_{0};  // Last captured.
   std::atomic<bool> event_{false};                // A file event came since the last step.
   std::atomic<Task*> waker_{nullptr};

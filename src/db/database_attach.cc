@@ -17,6 +17,9 @@ namespace {
 constexpr std::chrono::milliseconds kMet{0};
 // One whose snapshot is waited for stays until it has begun to be read.
 constexpr std::chrono::seconds kAwaited{30};
+// One that an uploader has asked something of stays until that is done, or so long. (It asks once
+// more, after another listing, because the request was made of files that might have been others.)
+constexpr std::chrono::minutes kRequested{5};
 
 }  // namespace
 
@@ -95,15 +98,22 @@ void Database::KeepHoldings(bool meta_is_new) {
   }
 }
 
-// What is saved costs only a listing if it is not.
-void Database::SaveHoldings(const Context& ctx, bool at_the_end) {
+// After a first sync nobody has to look again whether all is quiet.
+void Database::OnRest() {
+  rest_ = true;
+  Wake();
+}
+
+// What is saved costs only a listing if it is not. Not `at_once`: if nothing has changed since the
+// last time.
+void Database::SaveHoldings(const Context& ctx, bool at_once) {
   const Txid txid = parked_ ? parked_->note.txid : capture_->position().txid;
   const auto checksum = parked_ ? parked_->checksum : capture_->position().after;
   if (!checksum) return;
   for (std::size_t i = 0; i < holdings_.size(); ++i) {
     const LeaseMark lease = fences_[i]->mark();
-    auto saved = at_the_end ? holdings_[i]->Save(ctx, txid, *checksum, lease)
-                            : holdings_[i]->SaveIfQuiet(ctx, txid, *checksum, lease);
+    auto saved = at_once ? holdings_[i]->Save(ctx, txid, *checksum, lease)
+                         : holdings_[i]->SaveIfQuiet(ctx, txid, *checksum, lease);
     if (!saved.ok()) log_.Debug("cannot save the catalogue", {{"error", saved.error().message()}});
   }
 }
@@ -209,6 +219,8 @@ Result<void> Database::OfferLeftovers() {
   local_ = std::make_unique<LocalLtx>(env_, options_.meta_path, file_owner_, file_owner_);
   LS_TRY(local_->Open());
   if (!local_->range()) return {};
+  // What goes up now must not leave an old catalogue behind.
+  KeepHoldings(/*meta_is_new=*/false);
   ++attach_count_;
   OfferFiles();
   return {};
@@ -256,9 +268,11 @@ Result<void> Database::FirstCapture(const Context& ctx) {
   }
   const Txid before = capture_->position().txid;
   LS_TRY(CaptureAll(ctx, decision.continuation));
+  if (std::exchange(full_awaited_, false)) full_wanted_ = true;
   // A fleet that is met for the first time is not likely to be in use as a whole.
   const bool in_use = before != Txid{} && capture_->position().txid != before;
   StayOpen(in_use                              ? options_.stay_open
+           : open_for_request_                 ? std::chrono::nanoseconds(kRequested)
            : snapshot_awaited_.exchange(false) ? kAwaited
                                                : std::chrono::nanoseconds(kMet));
   // The upload is under way already.

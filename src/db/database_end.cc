@@ -76,11 +76,6 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
   constexpr int kMaxRounds = 4;
   for (int round = 0;; ++round) {
     auto drained = uploader.Drain(ctx, round == 0 ? attempt : 1);
-    if (!attachment_ && !drained.ok() && drained.error().Is(ErrorCode::kAlreadyExists)) {
-      log_.Warn("what was captured of the lost database does not continue the replica, it stays",
-                {{"path", (options_.meta_path / "ltx").string()}});
-      return {};
-    }
     // It needs the database for that. Another uploader may still read it.
     LS_TRY(permit_.Take(Context(std::stop_token(), std::nullopt, ctx.clock())));
     const PermitHold hold(permit_);
@@ -94,6 +89,12 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
       }
       // What it is offered now has to be compared with the replica again.
       if (round < kMaxRounds) continue;
+    }
+    const bool lost = !attachment_ && !parked_;
+    if (lost && !drained.ok() && drained.error().Is(ErrorCode::kAlreadyExists)) {
+      log_.Warn("what was captured of the lost database does not continue the replica, it stays",
+                {{"path", (options_.meta_path / "ltx").string()}});
+      return {};
     }
     if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
   }
@@ -161,12 +162,22 @@ void Database::ReleaseLeases(const Context& ctx) {
   }
 }
 
+// What is known of the replicas is to be saved, with the marks of leases that were given up:
+// without them the next start would have to list. True: the state directory is ours for that.
+bool Database::KeepsMarks() {
+  if (attachment_) return meta_lock_ != nullptr;
+  for (std::size_t i = 0; parked_ && i < holdings_.size(); ++i) {
+    if (holdings_[i]->has_old_mark(fences_[i]->mark())) return meta_lock_ || LockMeta().ok();
+  }
+  return false;
+}
+
 Result<void> Database::Release() {
   StopTask();
   StopReplicas();
   // Not done yet if something could not be uploaded.
   ReleaseLeases(Context(std::stop_token(), Now() + kLeaseFarewell, scheduler_.clock()));
-  if (attachment_ && meta_lock_) SaveHoldings(Context::Background(), /*at_the_end=*/true);
+  if (KeepsMarks()) SaveHoldings(Context::Background(), /*at_once=*/true);
   if (attachment_ && meta_lock_ && last_captured_ && last_captured_->ok()) {
     // What this saves is only time at the next start.
     auto parked = Park(Context::Background(), /*with_effort=*/false);

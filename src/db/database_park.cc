@@ -16,8 +16,8 @@ constexpr std::chrono::minutes kRarely{5};
 // For applications that still read the WAL when it is to be emptied.
 constexpr std::chrono::milliseconds kReadersLimit{10};
 // When it could not be parked: a file that was just written, or others that are at work.
-constexpr std::chrono::milliseconds kFreshRetry{200};
-constexpr std::chrono::seconds kBusyRetry{30};
+constexpr std::chrono::nanoseconds kFreshRetry = std::chrono::milliseconds(200);
+constexpr std::chrono::nanoseconds kBusyRetry = std::chrono::seconds(30);
 
 MonoTime NextOf(MonoTime now, std::chrono::nanoseconds grid) {
   return now + grid - now.time_since_epoch() % grid;
@@ -79,11 +79,20 @@ Result<bool> Database::IsStillParked() {
   return wal.error().Is(ErrorCode::kNotFound) ? Result<bool>(true) : Result<bool>(wal.error());
 }
 
+// Another process had the state directory, and was asked for a full file: the database is as it
+// was, and the replica is ahead of what is offered from here.
+Result<bool> Database::WentOnElsewhere() {
+  return IsFailing() ? Exists(env_, LocalPath(parked_->note.txid.Next())) : Result<bool>(false);
+}
+
 Result<NextRun> Database::StepParked(const Context& ctx) {
   const bool watched = WatchParked();
   // Armed first, tested after: what came in between is seen now.
-  if (!LS_TRY(IsStillParked())) {
+  if (!LS_TRY(IsStillParked()) || LS_TRY(WentOnElsewhere())) {
     log_.Debug("woken");
+    open_for_request_ = rebase_above_.load() != 0 || full_wanted_.load();
+    // Who waits for it need not know that the database was closed. (A snapshot is asked for again.)
+    full_awaited_ = full_wanted_.load() && !StreamsSnapshots();
     parked_.reset();
     file_watch_.reset();
     wal_watch_.reset();
@@ -130,7 +139,7 @@ bool Database::LetGoOfParked(const Context& ctx) {
   if (unsaved) {
     // If another process has it, it is none of our business any more.
     if (!LockMeta().ok()) return true;
-    SaveHoldings(ctx, /*at_the_end=*/false);
+    SaveHoldings(ctx, rest_.exchange(false));
     meta_lock_.reset();
   }
   return !unsaved;
@@ -142,15 +151,24 @@ Result<bool> Database::ParkIfWanted(const Context& ctx) {
   if (!at || *at > Now()) return false;
   auto parked = Park(ctx, /*with_effort=*/true);
   if (!parked.ok() || !parked.value()) {
-    const bool fresh = parked.ok() && attachment_ && !LS_TRY(IsOldEnough());
-    member_->SetParkable(Now() + (fresh ? kFreshRetry : std::chrono::nanoseconds(kBusyRetry)));
+    // Until it is old enough, unless others are at work, or the clock was set back.
+    std::chrono::nanoseconds wait{0};
+    if (parked.ok() && attachment_) wait = LS_TRY(UntilOldEnough());
+    const bool fresh = wait.count() > 0 && wait <= kBusyRetry;
+    member_->SetParkable(Now() + (fresh ? std::max(wait, kFreshRetry) : kBusyRetry));
   }
   return parked;
 }
 
-Result<bool> Database::IsOldEnough() {
+// Later writes have another time then. Not above 0: now.
+Result<std::chrono::nanoseconds> Database::UntilOldEnough() {
   const NanoTime modified_at = LS_TRY(attachment_->DatabaseStat()).modified_at;
-  return NanoTime(env_.clock().Now()) - modified_at > GrainOf(modified_at);
+  const auto age = NanoTime(env_.clock().Now()) - modified_at;
+  return GrainOf(modified_at) - age + std::chrono::nanoseconds(1);
+}
+
+Result<bool> Database::IsOldEnough() {
+  return LS_TRY(UntilOldEnough()) <= std::chrono::nanoseconds(0);
 }
 
 Result<bool> Database::MayPark() {
@@ -186,7 +204,7 @@ Result<bool> Database::Park(const Context& ctx, bool with_effort) {
   capture_->CloseNewest();
   OfferWhatWasOpen(/*fresh=*/false);
   LS_TRY(attachment_->SyncDatabaseData());
-  SaveHoldings(ctx, /*at_the_end=*/true);
+  SaveHoldings(ctx, /*at_once=*/true);
   LS_TRY(DropInstance());
   Parked parked{.note = LS_TRY(capture_->NoteParked(*attachment_)),
                 .checksum = capture_->position().after};

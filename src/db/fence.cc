@@ -76,6 +76,12 @@ bool Fence::HasRunOut(MonoTime now) const {
   return !off_ && mark_.known() && valid_until_ < now + kLeastLeft;
 }
 
+std::optional<MonoTime> Fence::good_until(MonoTime now) const {
+  MutexLock lock(mu_);
+  const bool good = !off_ && now + kLeastLeft <= valid_until_;
+  return good ? std::optional(valid_until_ - kLeastLeft) : std::nullopt;
+}
+
 std::optional<MonoTime> Fence::blocked_until(MonoTime now) const {
   MutexLock lock(mu_);
   return now < blocked_until_ ? std::optional(blocked_until_) : std::nullopt;

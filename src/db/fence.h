@@ -37,8 +37,7 @@ enum class LeaseMode : unsigned char {
 //    kRenewAfter at most, and one when it has run out.
 // 4. While another has it, nobody asks before it may be free (blocked_until), kLongestLook at most.
 // 5. A lease that ends later than any that is written now, by our clock, is of a clock that is or
-// was
-//    wrong. If it stands unchanged for kStaleAfter, by the monotonic clock, its holder is gone.
+//    was wrong. If it stands unchanged for kStaleAfter, by the monotonic clock, its holder is gone.
 // 6. One caller at a time talks to the replica; no lock is held meanwhile.
 //
 // What this cannot do: the place does not look at the lease. A process that is kept from running
@@ -83,6 +82,8 @@ class Fence {
   bool Proves() const;
   // It ran out: the next change waits for a request.
   bool HasRunOut(MonoTime now) const;
+  // Until when a change may begin without a request. Unset: it needs one, or there are no leases.
+  std::optional<MonoTime> good_until(MonoTime now) const;
   // Set while another has it.
   std::optional<MonoTime> blocked_until(MonoTime now) const;
 

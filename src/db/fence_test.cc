@@ -424,6 +424,31 @@ TEST_F(FenceTest, TheKeeperNeedsItToo) {
   ExpectRestores();
 }
 
+// The catalogue was saved while the lease was good. The stop gives that up, and the next process
+// has to know the mark that it leaves.
+TEST_F(FenceTest, AStopSavesTheMarkThatItLeaves) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 1);
+  }
+  DatabaseOptions options = Options();
+  options.upkeep.levels = {seconds(2)};
+  const auto start = [&] {
+    engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+    Run(seconds(10));
+  };
+  start();
+  AskedSince();
+  Close();
+  EXPECT_EQ(AskedSince().puts, 1U) << "given up";
+  start();
+  SqliteApp app(Path());
+  Write(app, 1);
+  Run(seconds(3));
+  EXPECT_EQ(AskedSince(), (Asked{.gets = 0, .puts = 1, .lists = 10}));
+  EXPECT_EQ(recorded_.Count("somebody else had the lease"), 0);
+}
+
 // A place without conditional writes.
 class Unconditional final : public contract::ForwardingClient {
  public:

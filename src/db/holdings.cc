@@ -1,13 +1,19 @@
 #include "db/holdings.h"
 
 #include <chrono>
+#include <span>
 
 #include "base/try.h"
+#include "format/crc64.h"
 
 namespace litestream {
 namespace {
 
 constexpr std::chrono::milliseconds kFilePoll{1};
+
+std::uint64_t HashOf(const LeaseMark& lease) {
+  return Crc64(0, std::as_bytes(std::span(lease.tag)));
+}
 
 }  // namespace
 
@@ -99,6 +105,11 @@ bool Holdings::unsaved() const {
   return catalogue_ && file_;
 }
 
+bool Holdings::has_old_mark(const LeaseMark& lease) const {
+  MutexLock lock(mu_);
+  return file_ && saved_ && !catalogue_ && saved_mark_ != HashOf(lease);
+}
+
 std::uint64_t Holdings::changes() const {
   MutexLock lock(mu_);
   return changes_;
@@ -137,16 +148,16 @@ Result<void> Holdings::SaveIfQuiet(const Context& ctx, Txid end, std::uint64_t c
 
 Result<void> Holdings::Save(const Context& ctx, Txid end, std::uint64_t checksum,
                             const LeaseMark& lease) {
-  {
-    MutexLock lock(mu_);
-    if (!catalogue_ || !file_) return {};
-  }
+  const bool old_mark = has_old_mark(lease);
+  if (!unsaved() && !old_mark) return {};
   LS_TRY(BeginFile(ctx));
+  auto loaded = old_mark ? Load() : std::nullopt;
   std::shared_ptr<CatalogueFile> file;
   Catalogue catalogue;
   CatalogueOwner owner;
   {
     MutexLock lock(mu_);
+    if (saved_ && !catalogue_ && loaded) catalogue_ = std::move(loaded->catalogue);
     const bool can = catalogue_ && file_ && under_way_ == 0 && catalogue_->doubtful().empty() &&
                      catalogue_->newest() == end && catalogue_->ContiguousEnd() == end;
     if (can) {
@@ -164,6 +175,7 @@ Result<void> Holdings::Save(const Context& ctx, Txid end, std::uint64_t checksum
   stale_ = !catalogue_;
   saved_ = catalogue_.has_value();
   saved_checksum_ = checksum;
+  saved_mark_ = HashOf(lease);
   catalogue_.reset();
   return saved;
 }
@@ -185,6 +197,7 @@ Result<std::optional<SavedCatalogue>> Holdings::Recall(const Context& ctx, Txid 
   file_busy_ = false;
   if (!saved || stale_ || catalogue_) return std::optional<SavedCatalogue>();
   saved_ = true;
+  saved_mark_ = HashOf(saved->lease);
   return saved;
 }
 

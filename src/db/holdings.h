@@ -41,6 +41,8 @@ class Holdings {
   bool may_recall() const;
   // It is known, could be kept in the file, and is not.
   bool unsaved() const;
+  // The file, if there is one, says what is known, but for the lease: its mark is another now.
+  bool has_old_mark(const LeaseMark& lease) const;
   // A copy; unset: unknown.
   Result<std::optional<Catalogue>> Look(const Context& ctx);
 
@@ -57,7 +59,7 @@ class Holdings {
   // `end`, which led to the database state `checksum`. `lease`: its mark, asked for before.
   Result<void> SaveIfQuiet(const Context& ctx, Txid end, std::uint64_t checksum,
                            const LeaseMark& lease);
-  // The same, and nothing will change any more.
+  // The same, and nothing will change any more. Also if only the lease has changed since.
   Result<void> Save(const Context& ctx, Txid end, std::uint64_t checksum, const LeaseMark& lease);
   // What was saved for a replica that ends so; known from then on. Unset: list the replica.
   Result<std::optional<SavedCatalogue>> Recall(const Context& ctx, Txid end,
@@ -100,6 +102,7 @@ class Holdings {
   bool removed_ LS_GUARDED_BY(mu_) = false;  // There is no file.
   bool stale_ LS_GUARDED_BY(mu_) = false;    // There may be one that says something else.
   std::uint64_t saved_checksum_ LS_GUARDED_BY(mu_) = 0;
+  std::uint64_t saved_mark_ LS_GUARDED_BY(mu_) = 0;  // Of the lease: its hash.
   // Unset: unknown, or (saved_) in the file only.
   std::optional<Catalogue> catalogue_ LS_GUARDED_BY(mu_);
   std::uint64_t changes_ LS_GUARDED_BY(mu_) = 0;

@@ -19,6 +19,10 @@ constexpr std::chrono::seconds kLogInterval{30};
 constexpr std::chrono::minutes kFullPatience{15};
 // So long after something was written nobody asks when retention has something to do next.
 constexpr std::chrono::minutes kSettle{2};
+// A small merge and what it lets go take so long on a slow store.
+constexpr std::chrono::seconds kMergeTime{3};
+// After so long a next commit is not likely to come soon.
+constexpr std::chrono::seconds kQuiet{15};
 
 }  // namespace
 
@@ -39,7 +43,8 @@ Keeper::Keeper(Env& env, Scheduler& scheduler, ReplicaHost& host, Uploader& uplo
                   .local = [this](Txid txid) { return Local(txid); },
                   .before_write = [this](const Context& ctx) { return BeforeWrite(ctx); },
                   .guard = [this](const Context& ctx) { return guard_(ctx); },
-                  .bounds = options.bounds}),
+                  .bounds = options.bounds,
+                  .damaged = &damaged_}),
       snapshots_{.level = kSnapshotLevel,
                  .turns = {kSnapshotLevel, std::max(options.snapshot_interval, milliseconds(1)),
                            client.Describe()}},
@@ -92,10 +97,11 @@ Result<void> Keeper::HoldLease(const Context& ctx) {
                "another process may have written to the replica, looking at it again");
 }
 
-// A step that finds nothing to write needs no lease.
+// A step that finds nothing to write needs no lease, and leaves what is saved.
 Result<void> Keeper::BeforeWrite(const Context& ctx) {
   LS_TRY(HoldLease(ctx));
   guard_ = fence_.GuardFor(ctx, term_);
+  change_.emplace(LS_TRY(holdings_.Begin(ctx)));
   return {};
 }
 
@@ -125,7 +131,11 @@ NextRun Keeper::RunStep(const Context& ctx) {
   }
   work_ = std::move(*holdings.value());
   std::erase_if(bad_, [this](const auto& bad) { return !work_.Find(bad.first); });
-  for (const auto& [id, file] : bad_) work_.Remove(id);
+  damaged_.clear();
+  for (const auto& [id, file] : bad_) {
+    work_.Remove(id);
+    if (id.level == Level{1}) damaged_.push_back(id.txids);
+  }
   auto next = Step(ctx);
   if (!next.ok()) {
     if (ctx.stop().stop_requested()) return NextRun::WhenWoken();
@@ -150,6 +160,10 @@ NextRun Keeper::RunStep(const Context& ctx) {
   if (!levels_.front().pending) {
     idle_ = true;
     if (holdings_.changes() != changes) return NextRun::At(now);
+    if (!rested_ && holdings_.unsaved()) {
+      rested_ = true;
+      host_.OnRest();
+    }
   }
   return next.value() ? NextRun::At(*next.value()) : NextRun::WhenWoken();
 }
@@ -164,7 +178,11 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
   for (Turns& level : levels_) {
     level.pending = level.pending && HasWork(level);
     if (!HasWork(level)) continue;
-    const milliseconds until = UntilTurn(level, now);
+    if (!level.pending && LacksNothing(level)) {
+      level.idle_at = NewestBelow(level);
+      continue;
+    }
+    const milliseconds until = WithinLease(level, UntilTurn(level, now), now);
     if (until > milliseconds(0)) {
       not_later(now.mono + until);
       continue;
@@ -198,9 +216,19 @@ Result<Keeper::Next> Keeper::Step(const Context& ctx) {
   return again;
 }
 
+Txid Keeper::NewestBelow(const Turns& level) const {
+  return work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
+}
+
 bool Keeper::HasWork(const Turns& level) const {
-  const Txid below = work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
+  const Txid below = NewestBelow(level);
   return below > work_.newest(level.level) && below > level.idle_at;
+}
+
+// As after a start: a snapshot stands for what the level has not. No turn is needed to see that.
+bool Keeper::LacksNothing(const Turns& level) const {
+  return ChooseSources(work_, level.level, options_.bounds, {}, damaged_).action ==
+         CompactionChoice::Action::kNothing;
 }
 
 // What comes after a quiet time waits for the next turn, so that it does not go up alone.
@@ -211,9 +239,21 @@ milliseconds Keeper::UntilTurn(Turns& level, const Moment& now) {
   return level.turns.UntilDue(level.done, now);
 }
 
+// A commit after a quiet time has paid for a lease. What it leaves for level 1 is merged before
+// that runs out, if its turn came later and would cost another.
+milliseconds Keeper::WithinLease(const Turns& level, milliseconds until, const Moment& now) const {
+  if (level.level != Level{1}) return until;
+  const auto good_until = fence_.good_until(now.mono);
+  if (!good_until) return until;
+  auto left = std::chrono::ceil<milliseconds>(*good_until - now.mono - kMergeTime);
+  left = std::max(left, milliseconds(0));
+  // Of one that is written to again and again the next upload renews it.
+  const FileInfo newest = work_.at(kLevel0, work_.count(kLevel0) - 1);
+  return now.wall + left - newest.created_at >= kQuiet ? std::min(until, left) : until;
+}
+
 Result<void> Keeper::Compact(const Context& ctx, Turns& level, const Moment& now) {
-  const Txid below = work_.newest(Level{static_cast<std::uint8_t>(level.level.value - 1)});
-  const auto change = LS_TRY(holdings_.Begin(ctx));
+  const Txid below = NewestBelow(level);
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactLevel(ctx, level.level)), "level {}", int{level.level.value});
   return Finish(step, level, below, now);
@@ -242,7 +282,6 @@ Result<bool> Keeper::StepSnapshot(const Context& ctx, const Moment& now, Next& n
     }
   }
   if (!HasTurn(now, TurnSize::kLarge)) return true;
-  const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step =
       LS_TRY(Take(compactor_.CompactSnapshot(ctx, host_.DatabaseBytes())), "snapshot");
   if (step.outcome == Outcome::kReadDatabase && host_.StreamsSnapshots()) {
@@ -282,7 +321,6 @@ Result<bool> Keeper::PromoteIfReady(const Context& ctx, const Moment& now) {
     return false;
   }
   if (!HasTurn(now, TurnSize::kLarge)) return true;
-  const auto change = LS_TRY(holdings_.Begin(ctx));
   const CompactionStep step = LS_TRY(Take(compactor_.Promote(ctx, *file)), "snapshot");
   if (step.outcome == Outcome::kWritten) {
     full_above_.reset();
@@ -328,13 +366,16 @@ std::optional<FileInfo> Keeper::FileWith(Txid txid) const {
 Result<CompactionStep> Keeper::Take(Result<CompactionStep> step) {
   for (const FileId& id : work_.doubtful()) holdings_.Doubt(id);
   if (step.ok() && step.value().written) holdings_.Add(*step.value().written);
+  change_.reset();
   if (!step.ok() && step.error().Is(ErrorCode::kAlreadyExists)) uploader_.Relist();
   return step;
 }
 
 Result<void> Keeper::Finish(const CompactionStep& step, Turns& level, Txid work_end,
                             const Moment& now) {
-  switch (step.outcome) {
+  // Its name is taken by a damaged file, which has the right end.
+  const bool in_vain = step.written && bad_.contains(step.written->id);
+  switch (in_vain ? Outcome::kNothing : step.outcome) {
     case Outcome::kWritten:
       OnWritten(*step.written, now);
       if (step.more) return {};
@@ -404,7 +445,7 @@ Result<void> Keeper::OnBadSource(const BadSource& bad, const Turns& level) {
   // Each is right in itself, and together they are not: none of them is trusted.
   const auto choice = level.level == kSnapshotLevel
                           ? ChooseForSnapshot(work_)
-                          : ChooseSources(work_, level.level, options_.bounds, {});
+                          : ChooseSources(work_, level.level, options_.bounds, {}, damaged_);
   for (const FileInfo& file : choice.sources) GoAround(file, bad.error);
   return {};
 }

@@ -87,8 +87,12 @@ class Keeper {
   Result<void> BeforeWrite(const Context& ctx);
   bool HasTurn(const Moment& now, TurnSize size);
   Result<Next> Step(const Context& ctx);
+  Txid NewestBelow(const Turns& level) const;
   bool HasWork(const Turns& level) const;
+  bool LacksNothing(const Turns& level) const;
   std::chrono::milliseconds UntilTurn(Turns& level, const Moment& now);
+  std::chrono::milliseconds WithinLease(const Turns& level, std::chrono::milliseconds until,
+                                        const Moment& now) const;
   Result<bool> StepSnapshot(const Context& ctx, const Moment& now, Next& next);
   Result<void> Compact(const Context& ctx, Turns& level, const Moment& now);
   Result<bool> PromoteIfReady(const Context& ctx, const Moment& now);
@@ -128,6 +132,7 @@ class Keeper {
   std::vector<Turns> levels_;
   Turns snapshots_;
   std::map<FileId, FileInfo> bad_;  // Nothing can be made of these.
+  std::vector<TxidRange> damaged_;  // Those of level 1.
   std::set<FileId> bad_local_;      // The same of the local files that stand for them.
   std::set<FileId> suspects_;       // Failed once since something was written.
   std::optional<Txid> full_above_;  // A full file above this is waited for.
@@ -139,15 +144,17 @@ class Keeper {
   std::optional<FileId> removed_;  // To be looked at, whether it is really gone.
   bool removed_checked_ = false;
   bool deletes_work_ = true;
-  std::uint64_t chain_ = 0;      // Of the local files when the step began.
-  Fence::Term term_ = 0;         // When the step began.
-  UploadGuard guard_;            // Of the object that is being written.
+  std::uint64_t chain_ = 0;  // Of the local files when the step began.
+  Fence::Term term_ = 0;     // When the step began.
+  UploadGuard guard_;        // Of the object that is being written.
+  std::optional<Holdings::Change> change_;
   std::optional<NextRun> turn_;  // The step wants to go on when it is its turn.
   int failures_ = 0;
   Backoff backoff_;
   MonoTime not_before_;
   MonoTime last_logged_failure_;
 
+  bool rested_ = false;            // Its host knows that it had nothing more to do.
   std::atomic<bool> idle_{false};  // Wants to know of the next change.
 
   mutable Mutex mu_{LockRank::kReplica};

@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <map>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "base/memory_env.h"
 #include "format/names.h"
@@ -39,6 +41,7 @@ class KeeperTest : public DbFixture {
     DatabaseOptions options = Options();
     options.upkeep = upkeep_;
     options.local_retention = {};
+    options.open_databases = open_;
     engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
   }
   void Create(SqliteApp& app) {
@@ -48,7 +51,7 @@ class KeeperTest : public DbFixture {
   // A commit every so often.
   void Busy(SqliteApp& app, std::chrono::seconds duration, std::chrono::seconds every) {
     for (seconds at{0}; at < duration; at += every) {
-      app.Exec("UPDATE t SET x = randomblob(400) WHERE id = 1 + abs(random()) % 3");
+      app.Exec("UPDATE t SET x = randomblob(400) WHERE id = (SELECT 1 + abs(random()) % 3)");
       Run(every);
     }
   }
@@ -87,6 +90,15 @@ class KeeperTest : public DbFixture {
     }
     ExpectRestores();
   }
+  std::filesystem::path SavedCatalogue() {
+    const auto entries = env_->List(Meta());
+    std::filesystem::path found;
+    if (!entries.ok()) return found;
+    for (const DirectoryEntry& entry : entries.value()) {
+      if (entry.name.starts_with("catalogue-")) found = Meta() / entry.name;
+    }
+    return found;
+  }
   const UpkeepStatus Status() { return engine().Status().replicas[0].upkeep; }
   std::size_t LocalFiles() {
     const auto files = split_.List(Meta() / "ltx/0");
@@ -96,6 +108,7 @@ class KeeperTest : public DbFixture {
   MemoryEnv memory_{clock_, 7};
   SplitEnv split_{Meta(), memory_};
   UpkeepOptions upkeep_;
+  OpenDatabases* open_ = nullptr;  // Set: idle databases are parked.
   RecordedLog recorded_{LogLevel::kInfo};
 };
 
@@ -117,6 +130,42 @@ TEST_F(KeeperTest, MergesLevelByLevel) {
   EXPECT_LE(store_.calls(StorageCall::kOpen), 8U + Files(2).size() * 12 + Files(3).size() * 14);
   EXPECT_EQ(Status().error, "");
   ExpectAllRestore();
+}
+
+// Its lease is the one that the commit has paid for, wherever the turns of the place fall.
+TEST_F(KeeperTest, TheMergeAfterALoneCommitCostsNoLease) {
+  SqliteApp app(Path());
+  Create(app);
+  for (int shift = 0; shift < 10; ++shift) {
+    SCOPED_TRACE(shift);
+    Run(seconds(63));  // The commits come at another moment of the period.
+    const std::uint64_t leases = store_.calls(StorageCall::kPutObject);
+    Busy(app, minutes(5), minutes(1));
+    EXPECT_EQ(Status().merged, engine().Status().txid) << "each within its minute";
+    // Levels 2 and 3 have turns in that time, too.
+    EXPECT_LE(store_.calls(StorageCall::kPutObject) - leases, 7U);
+  }
+  ExpectAllRestore();
+}
+
+// A first sync leaves nothing to be done later: the catalogue is saved when the last merge is done,
+// and not at some slow tick.
+TEST_F(KeeperTest, TheCatalogueIsSavedWhenTheFirstSyncIsDone) {
+  SqliteApp app(Path());
+  Create(app);
+  const auto saved = [this] {
+    const auto files = split_.List(Meta());
+    return files.ok() && std::ranges::any_of(files.value(), [](const DirectoryEntry& file) {
+             return file.name.starts_with("catalogue-");
+           });
+  };
+  int waited = 0;
+  while (!saved() && waited < 100) {
+    Run(seconds(1));
+    ++waited;
+  }
+  EXPECT_LE(waited, 33) << "level 1, every 30 s";
+  EXPECT_EQ(Files(9).size(), 1U);
 }
 
 // D18, R37: an idle database is left alone when all is done.
@@ -166,22 +215,13 @@ TEST_F(KeeperTest, TheWindowIsRestorable) {
 TEST_F(KeeperTest, GoesOnWithoutTheSavedCatalogue) {
   SqliteApp app(Path());
   Create(app);
-  const auto saved = [this] {
-    const auto entries = env_->List(Meta());
-    std::filesystem::path found;
-    if (!entries.ok()) return found;
-    for (const DirectoryEntry& entry : entries.value()) {
-      if (entry.name.starts_with("catalogue-")) found = Meta() / entry.name;
-    }
-    return found;
-  };
   for (const bool damaged : {false, true}) {
     SCOPED_TRACE(damaged);
     Write(app, 1);
     Run(minutes(10));
     // When levels have their turn depends on the replica's name.
-    for (int i = 0; i < 20 && saved().empty(); ++i) Run(minutes(1));
-    const auto path = saved();
+    for (int i = 0; i < 20 && SavedCatalogue().empty(); ++i) Run(minutes(1));
+    const auto path = SavedCatalogue();
     ASSERT_FALSE(path.empty());
     if (damaged) {
       ASSERT_TRUE(env_->Open(path, {.write = true}).value()->Truncate(10).ok());
@@ -198,6 +238,29 @@ TEST_F(KeeperTest, GoesOnWithoutTheSavedCatalogue) {
     EXPECT_EQ(kept, engine().Status().txid);
     ExpectRestores();
   }
+}
+
+// The database is gone while nobody watches. What is left of it is merged, and what was saved
+// before says no more than there was.
+TEST_F(KeeperTest, WhatIsLeftOfALostDatabaseIsNoLongerAsSaved) {
+  upkeep_.levels = {seconds(30)};
+  Restart();
+  {
+    SqliteApp app(Path());
+    Create(app);
+    Busy(app, minutes(3), seconds(10));
+    for (int i = 0; i < 20 && SavedCatalogue().empty(); ++i) Run(minutes(1));
+  }
+  ASSERT_FALSE(SavedCatalogue().empty());
+  upkeep_.levels = {seconds(30), minutes(1)};
+  Restart();
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(Path().string() + suffix);
+  }
+  ASSERT_FALSE(SavedCatalogue().empty());
+  Run(minutes(5));
+  EXPECT_FALSE(Files(2).empty());
+  EXPECT_TRUE(SavedCatalogue().empty());
 }
 
 // Two replicas of a database that does not compress, so that its snapshots are read from it: one
@@ -469,6 +532,38 @@ TEST_F(KeeperTest, RetentionCanBeOff) {
 }
 
 // The process is killed again and again, at no particular moment.
+// What grows old after a restart goes all the same, while nobody writes and nothing is open.
+TEST_F(KeeperTest, RetentionOfAParkedDatabase) {
+  OpenDatabases open{0};
+  open_ = &open;
+  Restart();
+  SqliteApp app(Path());
+  Create(app);
+  const auto park = [&] {
+    Run(minutes(6));
+    struct timespec times[2] = {};
+    const auto now = clock_.Now().time_since_epoch() - minutes(1);
+    times[0].tv_sec = times[1].tv_sec = std::chrono::duration_cast<seconds>(now).count();
+    if (engine().Status().state != DatabaseState::kParked) {
+      EXPECT_EQ(::utimensat(AT_FDCWD, Path().c_str(), times, 0), 0);
+    }
+    Run(minutes(6));
+    return engine().Status().state == DatabaseState::kParked;
+  };
+  Busy(app, minutes(20), minutes(1));
+  ASSERT_TRUE(park());
+  EXPECT_GT(Files(1).size(), 10U);
+  EXPECT_GT(Files(2).size(), 2U);
+  Close();
+  Restart();
+  Run(hours(24 * 7));
+  EXPECT_EQ(engine().Status().state, DatabaseState::kParked);
+  EXPECT_EQ(Files(0).size(), 1U);
+  EXPECT_EQ(Files(1).size(), 1U);
+  EXPECT_EQ(Files(2).size(), 1U);
+  ExpectAllRestore();
+}
+
 TEST_F(KeeperTest, RestartsAtAnyTime) {
   SqliteApp app(Path());
   Create(app);

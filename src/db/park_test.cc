@@ -3,6 +3,8 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <vector>
 
 #include "db/store.h"
 #include "format/names.h"
@@ -219,6 +221,109 @@ TEST_F(ParkTest, StopOpensItIfTheReplicaNeedsIt) {
 }
 
 // Before the first commit a note would prove nothing; with it, it is there.
+// The catalogue was saved while the lease was good, and the stop gives that up.
+TEST_F(ParkTest, AStopSavesTheMarkThatItLeaves) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 5);
+  }
+  std::filesystem::last_write_time(
+      Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  DatabaseOptions options = ParkingOptions();
+  options.upkeep.levels = {seconds(2)};
+  const auto start = [&] {
+    engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+    Run(seconds(10));
+    EXPECT_EQ(State(), DatabaseState::kParked);
+  };
+  start();
+  const auto leases = store_.calls(StorageCall::kPutObject);
+  Close();
+  EXPECT_EQ(store_.calls(StorageCall::kPutObject) - leases, 1U) << "given up";
+  start();
+  SqliteApp app(Path());
+  Write(app, 1);
+  Run(minutes(1));
+  ExpectLevel();
+  EXPECT_EQ(recorded_.Count("somebody else had the lease"), 0);
+}
+
+// What the replica holds is another history's, and the database is closed before anybody knows.
+TEST_F(ParkTest, AnotherHistoryIsGoneOnAbove) {
+  for (const bool at_the_stop : {false, true}) {
+    SCOPED_TRACE(at_the_stop);
+    Txid before;
+    {
+      SqliteApp app(Path());
+      app.Exec("DROP TABLE IF EXISTS t");
+      CreateTable(app, 1);
+      Start();
+      Write(app, 2);
+      Run(minutes(1));
+      before = engine().Status().txid;
+      Stop();
+      std::filesystem::remove_all(Meta());
+      app.Exec("DELETE FROM t");
+    }
+    std::filesystem::last_write_time(
+        Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+    if (at_the_stop) {
+      store_.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
+    }
+    Start();
+    Run(minutes(1));
+    store_.SetFaults(nullptr);
+    if (at_the_stop) {
+      EXPECT_EQ(State(), DatabaseState::kParked);
+      Close();
+    } else {
+      EXPECT_LT(recorded_.Count("woken"), 3);
+      EXPECT_GT(engine().Status().txid, before);
+      ExpectLevel();
+      Stop();
+    }
+    EXPECT_TRUE(Restored() == CheckpointedCopy(Path()));
+  }
+}
+
+// The clock was set back: the file seems to be written in the future, and cannot be parked.
+TEST_F(ParkTest, AFileFromTheFutureIsLookedAtRarely) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 5);
+  }
+  std::filesystem::last_write_time(
+      Path(), std::filesystem::file_time_type::clock::now() + std::chrono::hours(24));
+  Start();
+  Run(minutes(2));
+  EXPECT_EQ(State(), DatabaseState::kReplicating);
+  EXPECT_LT(scheduler_.RunFor(minutes(10)), 100U);
+}
+
+// A writer died in the middle of a commit: its frames stand behind the end of the log. Whoever
+// waits for that commit does not try to park all the time.
+TEST_F(ParkTest, FramesOfADeadWriterCostNothing) {
+  SqliteApp app(Path());
+  app.Exec("PRAGMA wal_autocheckpoint = 0");
+  CreateTable(app, 5);
+  Start();
+  Write(app, 2);
+  Run(seconds(2));
+  {
+    // What it wrote: a frame of this generation, and no commit.
+    std::fstream wal(Wal(), std::ios::in | std::ios::out | std::ios::binary);
+    std::vector<char> frame(24 + 4096);
+    wal.seekg(-static_cast<std::streamoff>(frame.size()), std::ios::end);
+    wal.read(frame.data(), static_cast<std::streamsize>(frame.size()));
+    std::fill_n(frame.begin() + 4, 4, '\0');
+    wal.seekp(0, std::ios::end);
+    wal.write(frame.data(), static_cast<std::streamsize>(frame.size()));
+  }
+  Age();
+  Run(minutes(1));
+  EXPECT_LT(scheduler_.RunFor(minutes(10)), 200U);
+}
+
 TEST_F(ParkTest, FirstNoteComesWithTheFirstCommit) {
   {
     SqliteApp app(Path());
@@ -350,6 +455,38 @@ TEST_F(ParkTest, ProvesNothingAfterTheMachineWasStartedAnew) {
   EXPECT_EQ(recorded_.Count(kCompared), 1);
   ExpectLevel();
   Stop();
+}
+
+// A snapshot that has to be read from the database is due while it is parked.
+TEST_F(ParkTest, IsWokenForASnapshot) {
+  SqliteApp app(Path());
+  app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+  row_bytes_ = 3900;  // Random bytes: a merge would not be cheaper.
+  Write(app, 20);
+  DatabaseOptions options = ParkingOptions();
+  options.upkeep.levels = {seconds(30)};
+  options.upkeep.snapshot_interval = std::chrono::hours(6);
+  engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+  for (int i = 0; i < 3; ++i) {
+    SCOPED_TRACE(i);
+    // The first may have its snapshot at once, the next one only in some hours.
+    for (int commit = 0; commit < 2; ++commit) {
+      app.Exec("UPDATE t SET x = randomblob(3900) WHERE id % 2 = 0");
+      Park();
+    }
+    const Txid before = engine().Status().txid;
+    // It is parked again before anybody asks once more.
+    for (int part = 0; part < 13 * 12; ++part) {
+      Age();
+      Run(minutes(5));
+    }
+    const auto snapshots = MakeMemoryClient(store_)->List(ctx_, kSnapshotLevel, {});
+    ASSERT_TRUE(snapshots.ok());
+    EXPECT_GE(snapshots.value().back().id.txids.max, before);
+    // One is enough.
+    EXPECT_LE(engine().Status().txid, before.Next());
+    ExpectLevel();
+  }
 }
 
 TEST_F(ParkTest, LargeOnesStayOpen) {

@@ -104,6 +104,8 @@ class ReplicaHost {
   }
   // Of the database, about.
   virtual std::uint64_t DatabaseBytes() const = 0;
+  // The keeper has come to rest for the first time, and the holdings are not saved.
+  virtual void OnRest() {}
   // The database is not there (any more). A local file that is missing then went with it, and
   // nobody can make it anew.
   virtual bool IsGone() const { return false; }

@@ -11,6 +11,8 @@ namespace {
 
 using Action = CompactionChoice::Action;
 
+constexpr Level kLevel1{1};
+
 // Walks the files of a level while what is reached goes up.
 class Walk {
  public:
@@ -132,10 +134,76 @@ class Chooser {
   CompactionChoice choice_;
 };
 
+// Files of level 0 that level 1 has passed by: they came to be known (again) when it had gone on
+// behind a snapshot. A run that continues a file of level 1, or a snapshot, and ends before the
+// next.
+class PassedBy {
+ public:
+  PassedBy(const Catalogue& catalogue, const CompactionBounds& bounds,
+           const std::set<FileId>& images, std::span<const TxidRange> damaged)
+      : catalogue_(catalogue), bounds_(bounds), images_(images), damaged_(damaged) {}
+
+  std::vector<FileInfo> Find() const {
+    Txid reached;
+    for (std::size_t i = 0; i < catalogue_.count(kLevel1); ++i) {
+      const TxidRange next = catalogue_.at(kLevel1, i).id.txids;
+      if (auto run = In(reached, next.min); !run.empty()) return run;
+      reached = std::max(reached, next.max);
+    }
+    return {};
+  }
+
+ private:
+  // Of what lies behind `from` and before `to`.
+  std::vector<FileInfo> In(Txid from, Txid to) const {
+    std::vector<FileInfo> run;
+    const bool taken = std::ranges::any_of(
+        damaged_, [&](const TxidRange& range) { return range.max > from && range.min < to; });
+    if (to == from.Next() || taken) return run;
+    Txid end = from;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = FirstBehind(from); i < catalogue_.count(kLevel0); ++i) {
+      const FileInfo file = catalogue_.at(kLevel0, i);
+      bytes += file.size_bytes;
+      const bool full = run.size() >= bounds_.max_files || bytes > bounds_.max_bytes;
+      if (file.id.txids.max >= to || images_.contains(file.id) || (full && !run.empty())) break;
+      const Txid before{file.id.txids.min.value - 1};
+      if (before != end) {
+        if (!run.empty()) break;
+        if (!HasSnapshot(catalogue_, before)) continue;
+      }
+      run.push_back(file);
+      end = file.id.txids.max;
+    }
+    // Perhaps an image: nobody needs to find out.
+    if (run.size() == 1 && HasSnapshot(catalogue_, run.front().id.txids.max)) return {};
+    return run;
+  }
+
+  std::size_t FirstBehind(Txid txid) const {
+    std::size_t low = 0;
+    std::size_t high = catalogue_.count(kLevel0);
+    while (low < high) {
+      const std::size_t middle = low + (high - low) / 2;
+      if (catalogue_.at(kLevel0, middle).id.txids.min <= txid) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  const Catalogue& catalogue_;
+  const CompactionBounds bounds_;
+  const std::set<FileId>& images_;
+  const std::span<const TxidRange> damaged_;
+};
+
 }  // namespace
 
 CompactionChoice ChooseSources(const Catalogue& catalogue, Level to, const CompactionBounds& bounds,
-                               const std::set<FileId>& images) {
+                               const std::set<FileId>& images, std::span<const TxidRange> damaged) {
   assert(to >= Level{1} && to <= kMaxMergeLevel);
   for (const FileId& id : catalogue.doubtful()) {
     if (id.level != to) continue;
@@ -144,6 +212,12 @@ CompactionChoice ChooseSources(const Catalogue& catalogue, Level to, const Compa
     if (TxidRange{same.sources.front().id.txids.min, same.sources.back().id.txids.max} ==
         id.txids) {
       return same;
+    }
+  }
+  if (to == kLevel1) {
+    auto run = PassedBy(catalogue, bounds, images, damaged).Find();
+    if (!run.empty()) {
+      return {.action = Action::kMerge, .sources = std::move(run), .hole = {}, .more = true};
     }
   }
   return Chooser(catalogue, to, bounds, images).Choose(std::nullopt);

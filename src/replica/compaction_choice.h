@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "litestream/replica_client.h"
@@ -60,13 +61,18 @@ struct CompactionChoice {
 };
 
 // The sources of the next file of level `to` (1 to 8), from the level below: those above the newest
-// that `to` holds. `images` are files known to be images.
+// that `to` holds; for level 1 first those that it has passed by, or level 0 could not go. `images`
+// are files known to be images.
 //
 // If an earlier write to the level is doubtful, the same sources are chosen again as long as they
 // are there, so that the same file is tried and not another one beside it. A single file that a
 // snapshot ends with waits for others behind it: it may be an image, and nobody needs to find out.
+//
+// `damaged`: files of level 1 that are of no use and not in the catalogue. Their names are taken,
+// so nothing is made of what level 0 has there.
 CompactionChoice ChooseSources(const Catalogue& catalogue, Level to, const CompactionBounds& bounds,
-                               const std::set<FileId>& images);
+                               const std::set<FileId>& images,
+                               std::span<const TxidRange> damaged = {});
 
 // The files that make up a snapshot of everything that the replica holds without a hole, as a
 // restore would choose them; or again that of an earlier write that is doubtful. kMerge, kNothing

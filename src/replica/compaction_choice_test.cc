@@ -180,6 +180,55 @@ TEST(ChooseSourcesTest, Table) {
        {},
        {},
        false},
+      {"what the level has passed by comes first",
+       {a(3), a(4), a(8), Id(1, 1, 2), Id(1, 6, 7), Id(9, 1, 5)},
+       {},
+       Action::kMerge,
+       {a(3), a(4)},
+       {},
+       true},
+      {"also behind a snapshot",
+       {a(5), a(9), Id(1, 1, 2), Id(1, 7, 8), Id(9, 1, 4), Id(9, 1, 6)},
+       {},
+       Action::kMerge,
+       {a(5)},
+       {},
+       true},
+      {"and before the first file of the level",
+       {a(1), a(2), a(9), Id(1, 5, 8), Id(9, 1, 4)},
+       {},
+       Action::kMerge,
+       {a(1), a(2)},
+       {},
+       true},
+      {"if it continues anything",
+       {a(4), a(9), Id(1, 1, 2), Id(1, 7, 8), Id(9, 1, 6)},
+       {},
+       Action::kMerge,
+       {a(9)},
+       {},
+       false},
+      {"if no snapshot is as good",
+       {a(3), a(9), Id(1, 1, 2), Id(1, 7, 8), Id(9, 1, 3)},
+       {},
+       Action::kMerge,
+       {a(9)},
+       {},
+       false},
+      {"if it is no image",
+       {a(3), a(4), a(9), Id(1, 1, 2), Id(1, 7, 8), Id(9, 1, 6)},
+       {a(3)},
+       Action::kMerge,
+       {a(9)},
+       {},
+       false},
+      {"if it ends before the next one begins",
+       {Id(0, 3, 7), a(9), Id(1, 1, 2), Id(1, 6, 8), Id(9, 1, 5)},
+       {},
+       Action::kMerge,
+       {a(9)},
+       {},
+       false},
       {"but not with others",
        {a(4), a(5), Id(1, 1, 3), Id(9, 1, 4)},
        {},
@@ -196,6 +245,16 @@ TEST(ChooseSourcesTest, Table) {
     EXPECT_EQ(choice.hole, c.hole);
     EXPECT_EQ(choice.more, c.more);
   }
+}
+
+// Its place is taken by a file of which nothing can be made.
+TEST(ChooseSourcesTest, NothingIsMadeInThePlaceOfADamagedFile) {
+  const Catalogue catalogue =
+      CatalogueOf({Id(0, 3, 3), Id(0, 4, 4), Id(0, 9, 9), Id(1, 1, 2), Id(1, 6, 8), Id(9, 1, 5)});
+  const TxidRange damaged[] = {{Txid{3}, Txid{5}}};
+  EXPECT_EQ(IdsOf(ChooseSources(catalogue, Level{1}, {}, {}, damaged)), std::vector{Id(0, 9, 9)});
+  EXPECT_EQ(IdsOf(ChooseSources(catalogue, Level{1}, {}, {})),
+            (std::vector{Id(0, 3, 3), Id(0, 4, 4)}));
 }
 
 TEST(ChooseSourcesTest, Bounds) {

@@ -180,7 +180,10 @@ Result<CompactionStep> Compactor::CompactLevel(const Context& ctx, Level to) {
   // Grows with every round, by some of the files of the level below.
   std::set<FileId> images;
   for (;;) {
-    const CompactionChoice choice = ChooseSources(target_.catalogue, to, target_.bounds, images);
+    const CompactionChoice choice =
+        ChooseSources(target_.catalogue, to, target_.bounds, images,
+                      target_.damaged ? std::span<const TxidRange>(*target_.damaged)
+                                      : std::span<const TxidRange>());
     if (choice.action == Action::kPromote) return WriteSnapshot(ctx, target_, choice);
     if (choice.action != Action::kMerge) {
       CompactionStep step;

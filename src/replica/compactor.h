@@ -30,6 +30,8 @@ struct CompactionTarget {
   UploadGuard guard = {};
   CompactionBounds bounds = {};
   int threads = 1;  // That open sources at the same time.
+  // See ChooseSources. Null: none.
+  const std::vector<TxidRange>* damaged = nullptr;
 };
 
 enum class SourceFault : unsigned char {

@@ -18,6 +18,7 @@ constexpr int kBusyTimeoutMs = 10'000;
 // Where nobody but us can be in the way: the documented bound (100 ms and the syncs of the tail),
 // the steps in which SQLite's busy handler looks again, and the operation itself.
 constexpr std::int64_t kLongestWaitNs = 600'000'000;
+constexpr Nanos kRestAtOnce{std::chrono::seconds(5)};
 
 // Totals over the rows stand in the same transaction, so that a torn or mixed state shows.
 constexpr std::string_view kSchema =
@@ -30,6 +31,17 @@ constexpr std::string_view kTotals =
 constexpr std::string_view kTotalsHold =
     "SELECT (SELECT count(*) FROM t) = n AND "
     "(SELECT ifnull(sum(length(x)), 0) FROM t) = total FROM s";
+
+// Until work goes on. When there is no more trouble, nobody rests.
+void Rest(Process& process, const Plan& plan) {
+  const World& world = process.world();
+  while (plan.rest.count() > 0 && world.faults_enabled() && !process.stopping().stop_requested()) {
+    const std::int64_t both = (plan.work + plan.rest).count();
+    const std::int64_t at = world.now_ns() % both;
+    if (at < plan.work.count()) return;
+    process.Sleep(std::min(Nanos(both - at), kRestAtOnce), process.stopping());
+  }
+}
 
 class Writer {
  public:
@@ -45,7 +57,9 @@ class Writer {
       }
       if (!Act() || (plan_.reopen && dice().OneIn(50))) app_.Close();
       const auto mean = static_cast<std::uint64_t>(plan_.think.count());
-      process_.Sleep(Nanos(static_cast<std::int64_t>(dice().Below(2 * mean))), process_.stopping());
+      const Nanos think(static_cast<std::int64_t>(dice().Below(2 * mean)));
+      process_.Sleep(think, process_.stopping());
+      Rest(process_, plan_);
     }
     app_.Close();
   }
@@ -170,6 +184,7 @@ void RunReader(Process& process, const Plan& plan, const std::string& path) {
   };
   while (!process.stopping().stop_requested()) {
     pause(2 * plan.think);
+    Rest(process, plan);
     if (!app.is_open() && !app.Open()) {
       app.Close();
       continue;

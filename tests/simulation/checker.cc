@@ -200,8 +200,10 @@ void Checker::OnStored(const FileId& id, std::span<const std::byte> content) {
   if (!decoded) return;
   const Stored stored{.hash = MakePage(content)->hash, .cut = cuts_};
   const auto [before, is_new] = objects_.try_emplace(id, stored);
-  if (!is_new && before->second.cut == cuts_ && before->second.hash != stored.hash) {
-    world_.Fail(FormatLtxFilename(id.txids) + " was overwritten with other content");
+  if (!is_new && before->second.cut == cuts_) {
+    const bool same = before->second.hash == stored.hash;
+    world_.Fail(FormatLtxFilename(id.txids) +
+                (same ? " was written again" : " was overwritten with other content"));
     return;
   }
   before->second = stored;

@@ -115,8 +115,8 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (now.pid != attached_.pid) first_wal_ = std::exchange(captured_wal_, std::nullopt);
   } else if (message == "attaching") {
     attaching_[now.pid] = now;
-    // What the last process was asked for is forgotten with it.
-    if (now.pid != attached_.pid) rebase_wanted_ = false;
+    // What the last process was asked for is forgotten with it, unless it has begun with that.
+    if (now.pid != attached_.pid) rebase_wanted_ = rebase_wanted_ && !HasLocalFilesFrom(Txid{});
   } else if (message == "attached") {
     attached_ = attaching_[now.pid];
     parked_.reset();
@@ -126,6 +126,13 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     if (file.ok()) parked_ = file.value();
   } else if (message == "comparing the database with what was captured") {
     OnComparison(now, FieldOf(fields, "reason"));
+  } else if (message == "validation error detected") {
+    OnWrongCatalogue(now, FieldOf(fields, "type"));
+  } else if (message.starts_with("somebody else had the lease of the replica")) {
+    const Excuses excuses = excuses_();
+    if (now.people == 0 && !excuses.other_replicator && !excuses.strangers) {
+      Unexplained(message, "");
+    }
   } else if (message.starts_with("local files that a replica does not take")) {
     dropped_ = true;
   } else if (message.starts_with("the database or its WAL was replaced")) {
@@ -165,13 +172,25 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
   }
 }
 
+// What is known of a replica is what it holds.
+void EngineWatch::OnWrongCatalogue(const Causes& now, std::string_view kind) {
+  const Excuses excuses = excuses_();
+  if (now.people > 0 || late_listings_ || excuses.other_replicator) return;
+  const bool explained = (kind == "missing" && excuses.deletes_in_doubt) ||
+                         (kind == "unknown" && excuses.lies) || kind == "gap" || kind == "overlap";
+  if (!explained) Unexplained("validation error detected", kind);
+}
+
 void EngineWatch::OnCaptured(std::string_view text, const Causes& now) {
   const auto before = ParseTxid(captured_);
   const auto txid = ParseTxid(text);
   if (before.ok() && txid.ok() && txid.value() != before.value().Next()) rebase_wanted_ = false;
   captured_ = text;
   captured_causes_ = now;
-  captured_wal_ = model_.PresentWal();
+  // The log may have been begun anew while the file was being made. (Of an empty one no frame
+  // proves anything.)
+  const auto present = model_.PresentWalFrames() > 0 ? model_.PresentWal() : std::nullopt;
+  captured_wal_ = std::exchange(wal_at_capture_, present) == present ? present : std::nullopt;
 }
 
 // A sync was made to fail, and what it was to make durable never will be.
@@ -181,22 +200,24 @@ bool EngineWatch::SyncFailed(bool of_replicators) const {
   });
 }
 
+bool EngineWatch::HasLocalFilesFrom(Txid txid) const {
+  const auto directory = DefaultMetaPath(path_) / "ltx" / "0";
+  const auto files = world_.disk().List(directory);
+  return files.ok() && std::ranges::any_of(files.value(), [&](const auto& file) {
+           const auto id = ParseLtxFilename(file.name);
+           if (!id || id->max < txid) return false;
+           const auto stat = world_.disk().Stat(directory / file.name);
+           return stat.ok() && stat.value().size_bytes > 0;
+         });
+}
+
 void EngineWatch::OnPowerFailure() {
   if (captured_.empty() || rebase_wanted_ || captured_causes_.people != people_) return;
   const auto txid = ParseTxid(captured_);
   if (!txid.ok()) return;
   if (SyncFailed(/*of_replicators=*/true)) return;
   // Or one behind it, which nobody had the time to announce.
-  const auto directory = DefaultMetaPath(path_) / "ltx" / "0";
-  const auto files = world_.disk().List(directory);
-  if (files.ok()) {
-    for (const auto& file : files.value()) {
-      const auto id = ParseLtxFilename(file.name);
-      if (!id || id->max < txid.value()) continue;
-      const auto stat = world_.disk().Stat(directory / file.name);
-      if (stat.ok() && stat.value().size_bytes > 0) return;
-    }
-  }
+  if (HasLocalFilesFrom(txid.value())) return;
   world_.Fail("the power failed, and " + FormatTxid(txid.value()) +
               ", which was captured before, is gone");
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,6 +25,15 @@ class EngineWatch {
   // Of the database at this path. `late_listings`: a replica may seem to hold less than it does.
   EngineWatch(World& world, Model& model, std::filesystem::path path, bool late_listings)
       : world_(world), model_(model), path_(std::move(path)), late_listings_(late_listings) {}
+
+  // What is known elsewhere, and may be to blame.
+  struct Excuses {
+    bool other_replicator = false;  // On the same state directory.
+    bool deletes_in_doubt = false;  // Nobody knows whether they were done.
+    bool lies = false;              // They were said to be done, and were not.
+    bool strangers = false;         // Had a lease.
+  };
+  void SetExcuses(std::function<Excuses()> excuses) { excuses_ = std::move(excuses); }
 
   // Somebody changes the files of the database, of its replica, or of our state directory.
   void OnPeople() { ++people_; }
@@ -50,12 +60,15 @@ class EngineWatch {
   void OnCaptured(std::string_view text, const Causes& now);
   void OnComparison(const Causes& now, std::string_view reason);
   bool SyncFailed(bool of_replicators) const;
+  bool HasLocalFilesFrom(Txid txid) const;
+  void OnWrongCatalogue(const Causes& now, std::string_view kind);
   void Unexplained(std::string_view message, std::string_view detail);
 
   World& world_;
   Model& model_;
   const std::filesystem::path path_;
   const bool late_listings_;
+  std::function<Excuses()> excuses_;
   bool dropped_ = false;  // Local files, for a replica that was away.
   std::uint64_t people_ = 0;
   std::uint64_t faults_ = 0;
@@ -67,8 +80,9 @@ class EngineWatch {
   // The newest capture that was announced, and the WAL that it was made from.
   std::string captured_;
   Causes captured_causes_;
-  bool rebase_wanted_ = false;  // Until capture has gone on elsewhere.
-  std::optional<Model::WalId> captured_wal_;
+  bool rebase_wanted_ = false;                // Until capture has gone on elsewhere.
+  std::optional<Model::WalId> captured_wal_;  // What the last capture was read from, if known.
+  std::optional<Model::WalId> wal_at_capture_;
   std::optional<Model::WalId> first_wal_;
   std::optional<FileStat> parked_;  // The database file, when it was last parked.
 };

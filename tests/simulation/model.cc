@@ -133,14 +133,18 @@ const Model::Followed* Model::Present() const {
 std::uint32_t Model::FramesToCheckpoint() const {
   const Followed* const f = Present();
   if (f == nullptr) return 0;
-  const std::byte* const memory = world_.memory().Look(f->index.shm_inode, 0);
-  return f->header->frames - Native32(memory + kBackfillOffset);
+  return f->header->frames - std::min(f->header->frames, f->backfilled);
 }
 
 std::optional<Model::WalId> Model::PresentWal() const {
   const Followed* const f = Present();
   if (f == nullptr) return std::nullopt;
   return WalId{.inode = f->wal->Stat().value().identity.inode, .salts = f->header->salts};
+}
+
+std::uint32_t Model::PresentWalFrames() const {
+  const Followed* const f = Present();
+  return f == nullptr ? 0 : f->header->frames;
 }
 
 void Model::OnWalIndex(const WalIndex& index) {
@@ -172,6 +176,7 @@ void Model::Observe() {
       f.header.reset();
       continue;
     }
+    f.backfilled = std::max(f.backfilled, Native32(memory + kBackfillOffset));
     if (std::memcmp(memory, f.seen.data(), kHeaderBytes) == 0) continue;
     // Both copies are equal: it is published. (Offset 12: initialised.)
     if (std::memcmp(memory, memory + kHeaderBytes, kHeaderBytes) != 0) continue;
@@ -188,7 +193,20 @@ void Model::Observe() {
   }
 }
 
+// SQLite may remove the log at a close and leave its index (of a full disk, say), and others who
+// have it open make another.
+void Model::FollowNewWal(Followed& f, const Header& header) {
+  const std::uint64_t end = kWalHeader + header.frames * (kFrameHeader + header.page_size);
+  if (header.frames == 0 || f.wal->Stat().value().size_bytes >= end) return;
+  const auto database = world_.disk().Stat(path_);
+  auto wal = world_.disk().Open(path_ + "-wal", {});
+  const bool same =
+      database.ok() && database.value().identity.inode == f.index.database_inode && wal.ok();
+  if (same) f.wal = std::move(wal).value();
+}
+
 void Model::Publish(Followed& f, const Header& header) {
+  FollowNewWal(f, header);
   if (!f.header) {
     f.image = FromScratch(f, header);
   } else if (header.frames == 0 && header.salts != f.header->salts) {
@@ -196,6 +214,8 @@ void Model::Publish(Followed& f, const Header& header) {
   } else if (!Extend(f, header)) {
     f.image = FromScratch(f, header);
   }
+  const bool is_new = !f.header || f.header->salts != header.salts;
+  if (is_new) f.backfilled = Native32(world_.memory().Look(f.index.shm_inode, 0) + kBackfillOffset);
   f.header = header;
   Record(f);
 }

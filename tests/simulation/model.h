@@ -59,6 +59,7 @@ class Model {
     friend bool operator==(const WalId&, const WalId&) = default;
   };
   std::optional<WalId> PresentWal() const;
+  std::uint32_t PresentWalFrames() const;
   // There is a file at the path.
   bool IsThere() const;
   // Whether it was a state of the file that is at the path now.
@@ -80,6 +81,7 @@ class Model {
     std::unique_ptr<File> wal;
     std::array<std::byte, 48> seen = {};  // The wal-index header last looked at.
     std::optional<Header> header;
+    std::uint32_t backfilled = 0;  // Frames of this WAL. A recovery begins to count anew.
     Image image;
   };
   struct State {
@@ -91,6 +93,7 @@ class Model {
   const Followed* Present() const;
   void Observe();
   void OnWalIndex(const WalIndex& index);
+  void FollowNewWal(Followed& f, const Header& header);
   void Publish(Followed& f, const Header& header);
   bool Extend(Followed& f, const Header& header);
   Image FromScratch(Followed& f, const Header& header);

@@ -272,8 +272,10 @@ MUTANTS = [
     ("lease-renewed-anyhow", "a lease is written whatever its object holds",
      "src/storage/lease.cc",
      "  auto put = client_.PutObject(ctx, kLeaseName, content, tag);\n",
-     "  const auto there = client_.GetObject(ctx, kLeaseName);\n"
-     "  const std::string any = M && there.ok() ? there.value().tag : std::string(tag);\n"
+     "  std::string any(tag);\n"
+     "  if (M) {\n"
+     "    const auto there = client_.GetObject(ctx, kLeaseName);\n"
+     "    if (there.ok()) any = there.value().tag;\n  }\n"
      "  auto put = client_.PutObject(ctx, kLeaseName, content, any);\n"),
     ("known-over-strangers", "what was known of a replica counts after somebody else had its lease",
      "src/db/fence.cc",
@@ -313,6 +315,179 @@ MUTANTS = [
      "  LS_TRY(permit_.Take(ctx));\n  const PermitHold hold(permit_);",
      "  if (!M) LS_TRY(permit_.Take(ctx));\n  std::optional<PermitHold> hold;\n"
      "  if (!M) hold.emplace(permit_);"),
+    # What keeper.h promises.
+    ("newest-removed", "retention removes the newest file of a level",
+     "src/replica/retention.cc",
+     "      if (file.id.txids.max == newest) {\n",
+     "      if (!M && file.id.txids.max == newest) {\n"),
+    ("newest-removed", "", "src/replica/retention.cc",
+     "      } else if (file.id.txids.max < plan_.floor) {\n",
+     "      } else if (M || file.id.txids.max < plan_.floor) {\n"),
+    ("newest-removed", "", "src/replica/retention.cc",
+     "  const Txid base = plan.base ? plan.base->id.txids.max : Txid{};\n  for (const",
+     "  if (M) return {};\n"
+     "  const Txid base = plan.base ? plan.base->id.txids.max : Txid{};\n  for (const"),
+    ("merge-written-again", "a merged file overwrites what has its name",
+     "src/replica/compactor.cc",
+     ".size_bytes = {}, .if_absent = true};\n", ".size_bytes = {}, .if_absent = !M};\n"),
+    ("hole-stays", "a keeper that meets a hole waits for ever",
+     "src/db/keeper.cc",
+     "      WantFull(step.hole->max);\n", "      if (!M) WantFull(step.hole->max);\n"),
+    ("bad-file-tried-for-ever", "a file that nothing can be made of is tried again and again",
+     "src/db/keeper.cc",
+     "  bad_.emplace(file.id, file);\n", "  if (!M) bad_.emplace(file.id, file);\n"),
+    ("keeper-hurries", "what a keeper could not do is tried again at once",
+     "src/db/keeper.cc",
+     "  not_before_ = now + pause;\n", "  if (!M) not_before_ = now + pause;\n"),
+    ("keeper-jumps-the-queue", "a keeper does not wait for its turn",
+     "src/db/keeper.cc",
+     "  const auto turn = seat_.Ask(now.mono, size);\n",
+     "  if (M) return true;\n  const auto turn = seat_.Ask(now.mono, size);\n"),
+    ("removes-without-lease", "files are removed without a look at the lease",
+     "src/db/keeper_retention.cc",
+     "  LS_TRY(HoldLease(ctx));\n  const auto change",
+     "  if (!M) LS_TRY(HoldLease(ctx));\n  const auto change"),
+    ("merges-without-lease", "a merge begins without a look at the lease",
+     "src/db/keeper.cc",
+     "  LS_TRY(HoldLease(ctx));\n  guard_ =", "  if (!M) LS_TRY(HoldLease(ctx));\n  guard_ ="),
+    ("keeper-of-any-term", "a keeper goes on with what it learnt in another term of the lease",
+     "src/db/keeper.cc",
+     "  if (LS_TRY(fence_.Hold(ctx)) == term_) return {};\n",
+     "  const auto term = LS_TRY(fence_.Hold(ctx));\n  if (M) term_ = term;\n"
+     "  if (term == term_) return {};\n"),
+    # What fence.h promises, and uploader.h of it.
+    ("uploads-without-lease", "an object goes up without a look at the lease",
+     "src/db/uploader.cc",
+     "  LS_TRY(HoldLease(ctx));\n  const auto change = LS_TRY(holdings_.Begin(ctx));\n"
+     "  GuardedSource guarded(*body",
+     "  if (!M) LS_TRY(HoldLease(ctx));\n  const auto change = LS_TRY(holdings_.Begin(ctx));\n"
+     "  GuardedSource guarded(*body"),
+    ("pass-without-lease", "an uploader begins without a lease",
+     "src/db/uploader_position.cc",
+     "  if (!only_compare) LS_TRY(TakeLease(ctx));\n",
+     "  if (!M && !only_compare) LS_TRY(TakeLease(ctx));\n"
+     "  if (M) term_ = fence_.term();\n"),
+    ("lease-not-watched", "nobody looks at the lease while an object goes up",
+     "src/db/fence.cc",
+     "      if (off_) return {};\n      if (term_ != term",
+     "      if (M || off_) return {};\n      if (term_ != term"),
+    ("lease-stays", "a clean stop does not give the lease up",
+     "src/db/database_end.cc",
+     "  if (first.ok()) ReleaseLeases(ctx);\n", "  if (!M && first.ok()) ReleaseLeases(ctx);\n"),
+    ("lease-stays", "", "src/db/database_end.cc",
+     "  ReleaseLeases(Context(std::stop_token(), Now() + kLeaseFarewell, scheduler_.clock()));\n",
+     "  if (!M) {\n"
+     "    ReleaseLeases(Context(std::stop_token(), Now() + kLeaseFarewell, scheduler_.clock()));\n"
+     "  }\n"),
+    ("lease-asked-for", "who is kept out asks all the time",
+     "src/db/fence.cc",
+     "    blocked_until_ = ctx.clock().Monotonic() + look;\n",
+     "    if (!M) blocked_until_ = ctx.clock().Monotonic() + look;\n"),
+    ("lease-of-the-living", "another's lease counts as left by a clock that was wrong",
+     "src/db/fence.cc",
+     "  if (record.expires_at <= ctx.clock().Now() + 2 * kLeaseTimeToLive) {\n",
+     "  if (M) return true;\n"
+     "  if (record.expires_at <= ctx.clock().Now() + 2 * kLeaseTimeToLive) {\n"),
+    ("lease-of-a-wrong-clock", "a lease that a clock wrote that was wrong is waited for",
+     "src/db/fence.cc",
+     "  if (strange_ == 0 || now - strange_since_ < kStaleAfter) return false;\n",
+     "  if (M || strange_ == 0 || now - strange_since_ < kStaleAfter) return false;\n"),
+    ("lease-by-two", "two callers renew the lease at the same time",
+     "src/db/fence.cc",
+     "      if (!std::exchange(busy_, true)) return true;\n",
+     "      if (!std::exchange(busy_, true) || M) return true;\n"),
+    ("lease-by-two", "", "src/db/fence.cc",
+     "      if (!std::exchange(busy_, true)) break;\n    }\n    LS_TRY(ctx.Wait(kBusyPoll));\n  }\n"
+     "  const auto renewed",
+     "      if (!std::exchange(busy_, true) || M) break;\n    }\n"
+     "    LS_TRY(ctx.Wait(kBusyPoll));\n  }\n  const auto renewed"),
+    ("lease-kept-alive", "a lease that nobody needs is renewed",
+     "src/db/uploader.cc",
+     "    seat_.Done(scheduler_.clock().Monotonic());\n    return *later;\n",
+     "    seat_.Done(scheduler_.clock().Monotonic());\n"
+     "    if (M) {\n      fence_.KeepUp(ctx);\n"
+     "      return NextRun::At(now + Fence::kRenewAfter);\n"
+     "    }\n    return *later;\n"),
+    # What holdings.h promises.
+    ("saved-with-doubts", "the catalogue is saved although it is not known what a write has done",
+     "src/db/holdings.cc",
+     "catalogue_->doubtful().empty() &&\n",
+     "(M || catalogue_->doubtful().empty()) &&\n"),
+    ("saved-with-doubts", "", "src/replica/catalogue_file.cc",
+     "  if (!catalogue.doubtful().empty()) return {};\n",
+     "  if (!M && !catalogue.doubtful().empty()) return {};\n"),
+    ("catalogue-comes-back", "the removal of the saved catalogue is not made durable",
+     "src/replica/catalogue_file.cc",
+     "  auto synced = env_.SyncDirectory(std::filesystem::path(path_).parent_path());\n",
+     "  auto synced = M ? Result<void>()\n"
+     "                  : env_.SyncDirectory(std::filesystem::path(path_).parent_path());\n"),
+    ("never-in-doubt", "a write whose answer is an error has not happened",
+     "src/db/uploader.cc",
+     "    holdings_.Doubt(id);\n    return std::move(written).error()",
+     "    if (!M) holdings_.Doubt(id);\n    return std::move(written).error()"),
+    ("never-in-doubt", "", "src/db/keeper.cc",
+     "  for (const FileId& id : work_.doubtful()) holdings_.Doubt(id);\n",
+     "  for (const FileId& id : work_.doubtful()) {\n    if (!M) holdings_.Doubt(id);\n  }\n"),
+    ("recalled-for-any-history", "a saved catalogue is taken whatever the database is",
+     "src/replica/catalogue_file.cc",
+     "  if (LoadBe64(&file[56]) != whose.chain) return std::nullopt;\n",
+     "  if (!M && LoadBe64(&file[56]) != whose.chain) return std::nullopt;\n"),
+    # Streamed snapshots.
+    ("snapshot-of-the-next", "a streamed snapshot holds a transaction more than its name says",
+     "src/db/database_snapshot.cc",
+     "    if (capture_->newest_is_mark() && behind && is_captured()) break;\n",
+     "    if ((M || capture_->newest_is_mark()) && behind && is_captured()) break;\n"),
+    ("snapshot-without-a-mark", "no file of one transaction follows a streamed snapshot",
+     "src/db/database_snapshot.cc",
+     "  if (position.txid == there && there >= from && is_captured()) return there;\n",
+     "  if (M && position.txid >= from && is_captured()) return position.txid;\n"
+     "  if (position.txid == there && there >= from && is_captured()) return there;\n"),
+    ("stream-not-summed", "a streamed snapshot goes up whatever it holds",
+     "src/db/snapshot_stream.cc",
+     "  if (!proof || checksum_.value() == proof->after) return {};\n",
+     "  if (M || !proof || checksum_.value() == proof->after) return {};\n"),
+    ("streamed-backwards", "a snapshot below what is there moves the position back",
+     "src/db/uploader.cc",
+     "  if (position_ && *position_ > info.id.txids.max) {\n",
+     "  if (!M && position_ && *position_ > info.id.txids.max) {\n"),
+    # Parking.
+    ("parked-while-fresh", "a database is parked whose file's time may outlive a write",
+     "src/db/database_park.cc",
+     "  return LS_TRY(UntilOldEnough()) <= std::chrono::nanoseconds(0);\n",
+     "  return M || LS_TRY(UntilOldEnough()) <= std::chrono::nanoseconds(0);\n"),
+    ("rest-noted-with-commits", "a database is noted as at rest although its WAL holds commits",
+     "src/db/database_park.cc",
+     "  if (!member_ || !attachment_->restart_allowed() || attachment_->held().frames != 0) "
+     "return {};\n",
+     "  if (!member_ || !attachment_->restart_allowed()) return {};\n"
+     "  if (!M && attachment_->held().frames != 0) return {};\n"),
+    ("rest-noted-with-commits", "", "src/db/database_park.cc",
+     "  if (!LS_TRY(MayPark()) || LS_TRY(attachment_->WalFileSize()) > 0 || "
+     "!LS_TRY(IsOldEnough())) {\n",
+     "  if (!LS_TRY(MayPark()) || (!M && LS_TRY(attachment_->WalFileSize()) > 0) ||\n"
+     "      !LS_TRY(IsOldEnough())) {\n"),
+    ("instance-kept", "who lets go of the state directory leaves the name of its leases there",
+     "src/db/database_attach.cc",
+     "  if (!has_instance_) return {};\n", "  if (M || !has_instance_) return {};\n"),
+    # local-retention-bytes.
+    ("dropped-for-nobody", "local files stay however many they are",
+     "src/db/database.cc",
+     "  if (dead.empty() || taken < keep || LS_TRY(local_->TotalBytes()) <= most) return keep;\n",
+     "  if (M || dead.empty() || taken < keep || LS_TRY(local_->TotalBytes()) <= most) return keep;"
+     "\n"),
+    ("dropped-for-the-well", "local files go that a replica is about to take",
+     "src/db/database.cc",
+     "    taken = std::min(taken, status.txid);\n",
+     "    if (!M) taken = std::min(taken, status.txid);\n"),
+    # And what is left of uploader.h.
+    ("uploader-hurries", "an upload that failed is tried again at once",
+     "src/db/uploader.cc",
+     "      failures_ > 0 && !(full_wanted_above_ &&",
+     "      !M && failures_ > 0 && !(full_wanted_above_ &&"),
+    ("uploader-jumps-the-queue", "an uploader does not wait for its turn",
+     "src/db/uploader.cc",
+     "  if (const auto turn = seat_.Ask(now, NextTurn(files)); !turn.granted) {\n",
+     "  if (const auto turn = seat_.Ask(now, NextTurn(files)); !M && !turn.granted) {\n"),
 ]
 
 # Where one guard stands behind another: both are off.

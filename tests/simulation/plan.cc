@@ -104,13 +104,30 @@ void DrawFaults(FaultRates& rates, Random& dice) {
   if (dice.OneIn(4)) rates.lost_event = OneOf(dice, std::array{1'000U, 100'000U, 1'000'000U});
 }
 
+// Long enough for leases to run out, for strangers to come and go, and for what the replica holds
+// to be saved.
+void DrawRests(Plan& plan, Random& dice) {
+  if (!dice.OneIn(3)) return;
+  plan.work = OneOf(dice, std::array{seconds(5), seconds(20)});
+  plan.rest = OneOf(dice, std::array{seconds(20), seconds(50), seconds(100)});
+}
+
+// What is known of the replica is compared with it.
+void DrawValidation(UpkeepOptions& upkeep, Random& dice) {
+  if (!dice.OneIn(3)) return;
+  upkeep.validation_interval = OneOf(dice, std::array{seconds(5), seconds(30)});
+}
+
 void DrawStreaming(Plan& plan, Random& dice) {
   if (!dice.OneIn(2)) return;
   plan.stream_above_bytes = OneOf(dice, std::array<std::uint64_t, 2>{0, 30'000});
   plan.store_faults.slow_body =
       OneOf(dice, std::array{milliseconds(0), milliseconds(30), milliseconds(300)});
-  // Most of the time one is under way.
-  if (dice.OneIn(2) && !plan.upkeep.levels.empty()) plan.upkeep.snapshot_interval = seconds(5);
+  if (!dice.OneIn(2) || plan.upkeep.levels.empty()) return;
+  // Most of the time one is under way. And what changes comes into the database file meanwhile:
+  // before that no page is another one than it was.
+  plan.upkeep.snapshot_interval = seconds(5);
+  plan.checkpoint.min_pages = 5;
 }
 
 void DrawStore(StoreFaults& faults, Random& dice) {
@@ -135,6 +152,8 @@ Plan DrawPlan(std::uint64_t seed) {
     DrawUpkeep(plan.upkeep, dice);
     plan.park = dice.OneIn(2);
     DrawStreaming(plan, dice);
+    DrawRests(plan, dice);
+    DrawValidation(plan.upkeep, dice);
     return plan;
   }
   DrawTrouble(plan, dice);
@@ -150,7 +169,7 @@ Plan DrawPlan(std::uint64_t seed) {
   if (plan.store_faults.late_list) plan.meta_lost = false;
   // Captures of some pages each, on such a disk, keep up with nobody.
   if (plan.replicator_faults.slowest_sync > milliseconds(30)) {
-    plan.max_sync_wal_bytes = std::max<std::uint64_t>(plan.max_sync_wal_bytes, 200'000);
+    plan.max_sync_wal_bytes = std::max<std::uint64_t>(plan.max_sync_wal_bytes, 2'000'000);
   }
   // What came later is drawn last, so that it changes nothing else.
   plan.grow_by_hand = dice.OneIn(8);
@@ -163,6 +182,8 @@ Plan DrawPlan(std::uint64_t seed) {
   // A lease ends by the time of day of who wants it, and with a replica that is emptied.
   plan.stranger = dice.OneIn(2) && !plan.clock_jumps && !plan.store_wiped;
   if (dice.OneIn(4)) plan.local_retention_bytes = OneOf(dice, std::array{5'000U, 50'000U});
+  DrawRests(plan, dice);
+  DrawValidation(plan.upkeep, dice);
   return plan;
 }
 

@@ -32,6 +32,9 @@ struct Plan {
   bool checkpoints = false;
   bool restarts = false;  // Short WALs, begun anew again and again.
   bool reopen = false;
+  // All of them work so long, and then nobody does anything; 0: they never rest.
+  Nanos work{0};
+  Nanos rest{0};
 
   // The replicator.
   Nanos monitor_interval{std::chrono::seconds(1)};

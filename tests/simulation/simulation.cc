@@ -5,6 +5,8 @@
 
 #include <fmt/core.h>
 
+#include "format/names.h"
+#include "replica/catalogue.h"
 #include "tests/simulation/town.h"
 #include "tests/simulation/vfs.h"
 
@@ -22,9 +24,12 @@ constexpr std::uint64_t kMostStoredBytes = 64U << 20U;
 constexpr std::int64_t kSliceNs = 5'000'000'000;
 // Of all processes together, when nobody wants anything: a test of the WAL now and then, scrubbing.
 constexpr std::uint64_t kMostIdleEvents = 20'000;
-constexpr std::uint64_t kMostLateRequests = 60;
+// To compare what is known of a replica with it: a listing of each level, and looks at the file
+// that it ends with: what it is, whether it is ours, what it leads to.
+constexpr std::uint64_t kValidationRequests = 13;
 // The newest one stays; a few others may belong to it.
-constexpr std::size_t kMostLevel0Files = 3;
+constexpr std::ptrdiff_t kMostLevel0Files = 3;
+constexpr std::chrono::minutes kRetentionLate{3};
 
 void CheckCaughtUp(World& world, Model& model, Checker& checker) {
   if (world.failed() || model.newest() == 0) return;
@@ -57,8 +62,64 @@ void CheckLevel0IsSmall(World& world, const Plan& plan, Town::Site& site) {
                          !plan.clock_jumps && !plan.HistoryIsCut();
   if (world.failed() || plan.upkeep.levels.empty() || !all_works) return;
   const auto files = site.store.Look()->List(Context::Background(), kLevel0, {});
-  if (!files.ok() || files.value().size() <= kMostLevel0Files) return;
-  world.Fail(fmt::format("{} files are left in level 0", files.value().size()));
+  if (!files.ok()) return;
+  // What retention keeps for its time, and what it takes to look whether that is over.
+  const WallTime old = world.wall() - plan.upkeep.retention.l0_retention - kRetentionLate;
+  const auto left = std::ranges::count_if(
+      files.value(), [&](const FileInfo& file) { return file.created_at < old; });
+  if (left > kMostLevel0Files) world.Fail(fmt::format("{} files are left in level 0", left));
+}
+
+// What a level holds, the next one has, or a snapshot stands for it.
+void CheckLevelsAreLevel(World& world, Model& model, const Plan& plan, Town::Site& site) {
+  if (world.failed() || plan.upkeep.levels.empty() || !model.IsThere()) return;
+  if (site.checker.has_rested_since_cut()) return;
+  const auto listing = ListReplica(Context::Background(), *site.store.Look(), false);
+  if (!listing.ok()) return;
+  const Catalogue catalogue = Catalogue::FromListing(listing.value());
+  const Txid snapshot = catalogue.newest(kSnapshotLevel);
+  const auto complain = [&](std::string_view who, Txid ends, Txid at) {
+    world.Fail(fmt::format("{} of {} ends with {}, and what it is made of with {}", who,
+                           site.store.name(), FormatTxid(ends), FormatTxid(at)));
+  };
+  for (std::uint8_t n = 1; n <= plan.upkeep.levels.size(); ++n) {
+    const Txid below = catalogue.newest(Level{static_cast<std::uint8_t>(n - 1)});
+    const Txid newest = catalogue.newest(Level{n});
+    if (below > std::max(newest, snapshot)) complain(fmt::format("level {}", n), newest, below);
+  }
+  if (plan.upkeep.snapshot_interval < Nanos(kCatchUpNs) && snapshot < catalogue.newest()) {
+    complain("the newest snapshot", snapshot, catalogue.newest());
+  }
+}
+
+// Each request belongs to a change: levels, a snapshot and retention may come to the end of what
+// was done before. Or to a comparison that was asked for.
+void CheckSilence(World& world, Town& town, const Plan& plan) {
+  std::uint64_t requests = 0;
+  std::uint64_t most = 0;
+  for (const auto& site : town.sites()) {
+    requests -= site->store.requests();
+    most -= site->store.cost_of_changes();
+  }
+  const std::uint64_t events = world.trace().count();
+  world.Run(world.now_ns() + kSilenceNs);
+  if (world.failed()) return;
+  const Nanos interval = plan.upkeep.validation_interval;
+  for (const auto& site : town.sites()) {
+    requests += site->store.requests();
+    most += site->store.cost_of_changes();
+    if (plan.upkeep.levels.empty() || interval.count() == 0) continue;
+    most += (static_cast<std::uint64_t>(kSilenceNs / interval.count()) + 1) * kValidationRequests *
+            (plan.rival ? 2 : 1);
+  }
+  const std::uint64_t calls = world.trace().count() - events;
+  if (calls > kMostIdleEvents) {
+    world.Fail(fmt::format("{} calls although nothing happened", calls));
+  }
+  if (requests > most) {
+    world.Fail(
+        fmt::format("{} requests to the store, and what happened is worth {}", requests, most));
+  }
 }
 
 // The end of all trouble, and of all work: everything catches up, and then nothing happens.
@@ -68,28 +129,18 @@ void CheckTheEnd(World& world, Town& town, const Plan& plan, std::uint64_t seed)
   town.Close();
   world.Run(world.now_ns() + kCatchUpNs);
   CheckWalIsSmall(world, town, plan);
-  std::uint64_t requests = 0;
   for (const auto& site : town.sites()) {
     CheckCaughtUp(world, town.model(), site->checker);
     site->checker.CheckDurable();
     Random dice(Mix(seed, 9));
     if (!world.failed()) site->checker.CheckRestores(dice, kRestoresAtTheEnd);
-    requests += site->store.requests();
   }
-  const std::uint64_t events = world.trace().count();
-  world.Run(world.now_ns() + kSilenceNs);
-  if (world.failed()) return;
-  for (const auto& site : town.sites()) CheckLevel0IsSmall(world, plan, *site);
-  const std::uint64_t calls = world.trace().count() - events;
-  std::uint64_t before = std::exchange(requests, 0);
-  for (const auto& site : town.sites()) requests += site->store.requests();
-  requests -= before;
-  if (calls > kMostIdleEvents) {
-    world.Fail(fmt::format("{} calls although nothing happened", calls));
+  CheckSilence(world, town, plan);
+  for (const auto& site : town.sites()) {
+    CheckLevel0IsSmall(world, plan, *site);
+    CheckLevelsAreLevel(world, town.model(), plan, *site);
+    if (!world.failed()) site->catalogue.Check("at the end");
   }
-  // Levels, a snapshot and retention may have come to the end of what was done before.
-  const std::uint64_t most = plan.upkeep.levels.empty() ? 0 : kMostLateRequests;
-  if (requests > most) world.Fail("requests to the store although nothing happened");
 }
 
 std::uint64_t StoredBytes(Town& town) {

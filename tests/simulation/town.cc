@@ -8,9 +8,12 @@
 
 #include "db/close.h"
 #include "db/database.h"
+#include "format/names.h"
 #include "replica/restore.h"
+#include "storage/lease.h"
 #include "storage/limited_client.h"
 #include "tests/simulation/application.h"
+#include "tests/simulation/local_watch.h"
 #include "tests/simulation/vfs.h"
 
 namespace litestream::sim {
@@ -20,7 +23,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 const char* const kRestoreOutput = "/restore/out";
-constexpr int kRestoreAttempts = 3;
 constexpr seconds kShutdownTimeout{30};
 constexpr milliseconds kShutdownRetry{500};
 
@@ -36,10 +38,21 @@ Town::Town(World& world, const Plan& plan, bool log)
   world.SetOnPowerFailure([this] {
     model_.OnPowerFailure();
     watch_.OnPowerFailure();
+    for (const auto& site : sites_) site->catalogue.Check("after a power failure");
+  });
+  watch_.SetExcuses([this] {
+    EngineWatch::Excuses excuses{.other_replicator = plan_.rival};
+    for (const auto& site : sites_) {
+      excuses.deletes_in_doubt |= !site->store.maybe_gone().empty();
+      excuses.lies |= site->store.lied();
+      excuses.strangers |= site->store.strangers() > 0;
+    }
+    return excuses;
   });
   for (int i = 0; i < (plan.second_replica ? 2 : 1); ++i) {
     sites_.push_back(
         std::make_unique<Site>(world, model_, plan, fmt::format("store {}", sites_.size() + 1)));
+    if (plan.limits) sites_.back()->store.SetTurns(turns_, plan.limits->uploads);
   }
 }
 
@@ -232,7 +245,13 @@ void Town::WipeStore() {
   Site& site = AnySite(dice_);
   site.checker.OnHistoryCut();
   watch_.OnPeople();
-  (void)site.store.Look()->DeleteAll(Context::Background()).ok();
+  const Context ctx = Context::Background();
+  const auto client = site.store.Look();
+  const auto listing = ListReplica(ctx, *client, false);
+  for (const auto& level : listing.value().levels) {
+    for (const FileInfo& file : level) site.store.OnRemovedByPeople({&file.id, 1});
+  }
+  (void)client->DeleteAll(ctx).ok();
   site.store.OnWiped();
 }
 
@@ -247,6 +266,7 @@ void Town::ExpireStore() {
   std::vector<FileId> old;
   const std::uint64_t count = 1 + dice_.Below(files.value().size());
   for (std::uint64_t i = 0; i < count; ++i) old.push_back(files.value()[i].id);
+  site.store.OnRemovedByPeople(old);
   (void)client->Delete(ctx, old).ok();
 }
 
@@ -274,6 +294,7 @@ void Town::RunReplicator(Process& process) {
     replica.sync_interval = plan_.sync_interval;
     options.replicas.push_back(replica);
     site->checker.OnStart();
+    site->catalogue.Check("at a start");
   }
   OpenDatabases none(0);
   if (plan_.park) options.open_databases = &none;
@@ -283,11 +304,14 @@ void Town::RunReplicator(Process& process) {
   database.Start();
   // What it says again it may have learnt before the replica was emptied.
   std::vector<Txid> said(sites_.size());
+  LocalWatch local(process, plan_);
   while (!process.stopping().stop_requested()) {
     process.Sleep(seconds(1), process.stopping());
     if (process.dead()) return;
     const DatabaseStatus status = database.Status();
+    local.Look(status);
     for (std::size_t i = 0; i < sites_.size(); ++i) {
+      sites_[i]->catalogue.Check("while it runs");
       const Txid txid = status.replicas[i].txid;
       if (std::exchange(said[i], txid) != txid) sites_[i]->checker.OnReported(txid);
     }
@@ -303,13 +327,28 @@ void Town::CloseReplicator(Process& process, Database& database) {
   const std::uint64_t faults = process.injected_faults();
   Database* const only = &database;
   const auto closed = std::move(CloseDatabases(ctx, {&only, 1}, kShutdownRetry).front());
-  if (process.dead() || !closed.ok() || faults != process.injected_faults() || !there) return;
+  if (process.dead() || !closed.ok() || faults != process.injected_faults()) return;
+  for (const auto& site : sites_) CheckLeaseIsFree(*site, process);
+  if (!there) return;
   for (const auto& site : sites_) {
     const auto newest = site->checker.NewestState();
     if (!site->checker.history_is_whole() || !newest || *newest >= before) continue;
     // The same database may have come back later.
     if (model_.Equal(*newest, before)) continue;
     world_.Fail("a clean stop left commits behind that were made before it");
+  }
+}
+
+// Whoever comes next need not wait, unless it is for one who died before.
+void Town::CheckLeaseIsFree(Site& site, const Process& process) {
+  if (plan_.rival || plan_.clock_jumps || site.store.broken()) return;
+  if (site.store.lease_writer() != process.pid()) return;
+  const auto object = site.store.Look()->GetObject(Context::Background(), kLeaseName);
+  if (!object.ok()) return;
+  const auto record = ParseLease(object.value().content);
+  if (!record.ok() || record.value().owner.starts_with("stranger")) return;
+  if (record.value().expires_at > world_.wall()) {
+    world_.Fail("a clean stop has not given up its lease");
   }
 }
 
@@ -320,6 +359,22 @@ void Town::RunRestorer(Process& process) {
     // In the silence at the end it is silent, too.
     if (!closed_) RestoreOnce(process, AnySite(process.dice()));
   }
+}
+
+// Some of these files are not there any more. What retention removes so soon are those of level 0:
+// all others stay for an hour after they could go.
+bool Town::FilesAreGone(Site& site, const RestorePlan& plan, std::int64_t listed_at_ns) {
+  const auto client = site.store.Look();
+  bool gone = false;
+  for (const FileInfo& file : plan.files) {
+    if (client->Open(Context::Background(), file.id, {}).ok()) continue;
+    gone = true;
+    if (file.id.level == kLevel0 || plan_.clock_jumps || plan_.HistoryIsCut()) continue;
+    world_.Fail(fmt::format("{} of level {} was removed {} ms after a restore was planned with it",
+                            FormatLtxFilename(file.id.txids), file.id.level.value,
+                            (world_.now_ns() - listed_at_ns) / 1'000'000));
+  }
+  return gone;
 }
 
 void Town::RestoreOnce(Process& process, Site& site) {
@@ -334,19 +389,24 @@ void Town::RestoreOnce(Process& process, Site& site) {
   RestoreTarget target;
   Result<RestorePlan> plan = RestorePlan{};
   Result<RestoreReport> restored = RestoreReport{};
-  for (int attempt = 1;; ++attempt) {
+  for (bool again = false;; again = true) {
+    const std::uint64_t removals = site.store.removals();
     const auto listing = ListReplica(ctx, *client, false);
     if (!listing.ok() || listing.value().empty()) return;
-    if (attempt == 1 && process.dice().OneIn(2)) {
+    if (!again && process.dice().OneIn(2)) {
       target.txid = Txid{1 + process.dice().Below(listing.value().newest().value)};
     }
+    const std::int64_t listed_at = world_.now_ns();
     plan = PlanRestore(listing.value(), target);
     restored = plan.ok() ? Restore(ctx, process.env(), *client, plan.value(), options)
                          : Result<RestoreReport>(plan.error());
-    // Files may have been merged, and removed, since they were listed.
-    if (restored.ok() || plan_.upkeep.levels.empty() || attempt == kRestoreAttempts) break;
+    if (process.dead() || process.stopping().stop_requested()) return;
+    if (restored.ok()) break;
+    // Files may have been merged, and removed, since they were listed: then one plans again.
+    const bool removed =
+        plan.ok() ? FilesAreGone(site, plan.value(), listed_at) : site.store.removals() != removals;
+    if (!removed || world_.failed()) break;
   }
-  if (process.dead() || process.stopping().stop_requested()) return;
   if (restored.ok()) {
     const auto file = world_.disk().Open(kRestoreOutput, {});
     if (!file.ok()) return;

@@ -8,6 +8,8 @@
 
 #include "base/log.h"
 #include "db/database.h"
+#include "replica/plan.h"
+#include "tests/simulation/catalogue_watch.h"
 #include "tests/simulation/checker.h"
 #include "tests/simulation/engine_watch.h"
 #include "tests/simulation/model.h"
@@ -39,9 +41,13 @@ class Town {
   struct Site {
     Site(World& world, Model& model, const Plan& plan, std::string name)
         : store(world, plan.store_faults, std::move(name)),
-          checker(world, model, store, plan.upkeep) {}
+          checker(world, model, store, plan.upkeep),
+          catalogue(world, store, DefaultMetaPath(kDatabase), plan.rival || plan.meta_lost) {
+      store.SetOnChange([this](const Process& process) { catalogue.OnChange(process); });
+    }
     Store store;
     Checker checker;
+    CatalogueWatch catalogue;
   };
   const std::vector<std::unique_ptr<Site>>& sites() { return sites_; }
   std::uint64_t restores_attempted() const { return restores_; }
@@ -109,15 +115,18 @@ class Town {
   Site& AnySite(Random& dice) { return *sites_[dice.Below(sites_.size())]; }
   void RunReplicator(Process& process);
   void CloseReplicator(Process& process, Database& database);
+  void CheckLeaseIsFree(Site& site, const Process& process);
   void RunStranger(Process& process);
   void Visit(Process& process, Site& site);
   void RunRestorer(Process& process);
   void RestoreOnce(Process& process, Site& site);
+  bool FilesAreGone(Site& site, const RestorePlan& plan, std::int64_t listed_at_ns);
   void RemoveFiles(Process& process);
 
   World& world_;
   const Plan& plan_;
   Model model_;
+  Turns turns_;
   std::vector<std::unique_ptr<Site>> sites_;
   EngineWatch watch_;
   const LogLevel log_level_;

@@ -10,16 +10,16 @@ from rig import lab
 GIB = 1 << 30
 
 
-def small(one):
-    """A hundred thousand small transactions, as fast as they go."""
+def small(one, options):
+    """Small transactions, as fast as they go."""
     one.write_config(monitor="200ms", sync="200ms")
     replicator = start(one)
-    summary = one.writer.run(count=100_000, keep_bytes=4 << 20)
-    lab.require(summary["commits"] == 100_000, "the writer stopped early")
+    summary = one.writer.run(count=options.commits, keep_bytes=4 << 20)
+    lab.require(summary["commits"] == options.commits, "the writer stopped early")
     end(one, replicator, sample=60)
 
 
-def vacuum(one):
+def vacuum(one, _options):
     """VACUUM rewrites every page, between transactions and checkpoints of the application."""
     one.write_config()
     replicator = start(one, page_size=1024)
@@ -28,7 +28,7 @@ def vacuum(one):
     end(one, replicator, sample=60)
 
 
-def shrink(one):
+def shrink(one, _options):
     """The file shrinks with every delete, and grows again."""
     one.write_config()
     replicator = start(one, auto_vacuum="full")
@@ -37,7 +37,7 @@ def shrink(one):
     end(one, replicator, sample=60)
 
 
-def large_pages(one):
+def large_pages(one, _options):
     """64 KiB pages, above 1 GiB: the lock page lies in the middle and is never stored."""
     one.write_config(monitor="1s", sync="1s", checkpoint_pages=1000)
     one.writer.run(fill_bytes=GIB + (48 << 20), count=1, page_size=65536, keep_bytes=2 * GIB)
@@ -70,13 +70,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
     parser.add_argument("--writer", required=True)
+    parser.add_argument("--commits", type=int, default=100_000, help="those of `small`")
     parser.add_argument("scenario", choices=sorted(SCENARIOS))
     options = parser.parse_args()
     began = time.monotonic()
     with lab.Lab("scenario") as box:
         one = rig.Rig(box, options.binary, options.writer, options.scenario)
         try:
-            SCENARIOS[options.scenario](one)
+            SCENARIOS[options.scenario](one, options)
         except lab.LabError as error:
             print(f"FAILED: {error}\nthe end of the log:\n{one.log_tail()}")
             return 1
