@@ -15,7 +15,7 @@ constexpr std::size_t kLimitBytes = 512;
 void Test(std::string_view received) {
   const auto whole = ParseHttpRequest(received, kLimitBytes);
   if (!whole) {
-    Require(received.size() <= kLimitBytes);
+    Require(received.size() < kLimitBytes + 4);  // Its end may be under way.
     return;
   }
   const int status = whole->status;

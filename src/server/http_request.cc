@@ -55,9 +55,14 @@ HttpRequest ParseRequestLine(std::string_view line) {
 }  // namespace
 
 std::optional<HttpRequest> ParseHttpRequest(std::string_view received, std::size_t limit_bytes) {
-  const std::size_t end = received.find("\r\n\r\n");
+  constexpr std::string_view kEnd = "\r\n\r\n";
+  const std::size_t end = received.find(kEnd);
   if (end == std::string_view::npos || end > limit_bytes) {
-    if (received.size() <= limit_bytes) return std::nullopt;
+    // Its end may have begun within the limit, and be under way: the answer must not depend on the
+    // pieces in which a request comes.
+    if (end == std::string_view::npos && received.size() < limit_bytes + kEnd.size()) {
+      return std::nullopt;
+    }
     return Refuse(431);
   }
   return ParseRequestLine(received.substr(0, received.find("\r\n")));

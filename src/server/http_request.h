@@ -16,7 +16,7 @@ struct HttpRequest {
 };
 
 // Reads as much as has come. Unset: the head does not end yet. A head of more than `limit_bytes`
-// is answered as soon as there are so many.
+// (without its empty line) is answered as soon as there are so many.
 std::optional<HttpRequest> ParseHttpRequest(std::string_view received, std::size_t limit_bytes);
 
 // The head of an answer that ends with the connection, with a short text as body unless the status
