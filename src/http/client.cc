@@ -104,8 +104,8 @@ Result<Response> Exchange::Finish(const Context& ctx, std::size_t max_bytes) {
     response.body.resize(old + count);
     if (count == 0) return response;
     if (response.body.size() > max_bytes) {
-      return Error(ErrorCode::kInternal, fmt::format("{}: the answer is larger than {} bytes",
-                                                     transfer_->name(), max_bytes));
+      return Error(ErrorCode::kUnavailable, fmt::format("{}: the answer is larger than {} bytes",
+                                                        transfer_->name(), max_bytes));
     }
   }
 }

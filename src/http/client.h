@@ -82,7 +82,7 @@ class Exchange final : public ByteSource {
   const Headers& headers() const { return headers_; }
   // The body. An error (kUnavailable) if the answer ends before its announced length.
   Result<std::size_t> Read(const Context& ctx, std::span<std::byte> out) override;
-  // The whole answer; kInternal if its body is larger than that.
+  // The whole answer; kUnavailable if its body is larger than that.
   Result<Response> Finish(const Context& ctx, std::size_t max_bytes = kMaxResponseBytes);
 
  private:

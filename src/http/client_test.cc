@@ -280,15 +280,23 @@ TEST_F(HttpClientTest, WhatServersDoWrong) {
          while (!peer.closed()) peer.Send("X-More: " + std::string(1000, 'x') + "\r\n");
        },
        ErrorCode::kUnavailable},
+      {"never ends its trailers",
+       [](ServedPeer& peer) {
+         peer.Send("HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n");
+         while (!peer.closed()) peer.Send("X-More: " + std::string(1000, 'x') + "\r\n");
+       },
+       ErrorCode::kUnavailable},
       {"sends more than anybody asked for",
        [](ServedPeer& peer) { peer.Answer(200, {}, std::string(200'000, 'x')); },
-       ErrorCode::kInternal},
+       ErrorCode::kUnavailable},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.why);
     HttpServer server([&](const ServedRequest&, ServedPeer& peer) { c.act(peer); });
+    const Clock& clock = Clock::Real();
+    const Context bounded({}, clock.Monotonic() + std::chrono::seconds(20), clock);
     const auto answer =
-        client_.Do(kNever,
+        client_.Do(bounded,
                    {.url = server.url() + "/x?y=secret-query",
                     .headers = {{"Authorization", "secret-header"}},
                     .timeouts = {.first_byte = milliseconds(300), .stall = milliseconds(300)}},

@@ -81,4 +81,21 @@ std::string PublicUrl(std::string_view url) {
   return out;
 }
 
+std::string Shown(std::string_view text) {
+  const bool cut = text.size() > kMaxShownBytes;
+  if (cut) {
+    text = text.substr(0, kMaxShownBytes - 3);
+    // Not in the middle of a character of UTF-8.
+    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xC0) == 0x80) {
+      text.remove_suffix(1);
+    }
+    if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xC0) text.remove_suffix(1);
+  }
+  std::string shown(text);
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return cut ? shown + "..." : shown;
+}
+
 }  // namespace litestream::http

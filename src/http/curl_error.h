@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -14,5 +15,8 @@ ErrorCode CodeOfStatus(int status);
 
 // Scheme, host and path: what may stand in a message. Query and user may be secrets.
 std::string PublicUrl(std::string_view url);
+// What a server said, for a message: at most kMaxShownBytes, a space for each control character.
+std::string Shown(std::string_view text);
+inline constexpr std::size_t kMaxShownBytes = 300;
 
 }  // namespace litestream::http

@@ -61,5 +61,18 @@ TEST(CurlError, PublicUrls) {
   EXPECT_EQ(PublicUrl("secret"), "(no URL)");
 }
 
+TEST(CurlError, WhatAServerSays) {
+  EXPECT_EQ(Shown("why not"), "why not");
+  EXPECT_EQ(Shown("a\nlevel=ERROR\x1b[2J\x7f"), "a level=ERROR [2J ");
+  EXPECT_EQ(Shown(std::string(kMaxShownBytes, 'x')), std::string(kMaxShownBytes, 'x'));
+  for (std::size_t size = kMaxShownBytes - 6; size < kMaxShownBytes; ++size) {
+    const std::string shown = Shown(std::string(size, 'x') + "\u20ac\u20ac" + std::string(99, 'y'));
+    EXPECT_LE(shown.size(), kMaxShownBytes);
+    EXPECT_GE(shown.size(), kMaxShownBytes - 6);
+    const std::string kept = shown.substr(0, shown.find_last_not_of('.') + 1);
+    EXPECT_TRUE(kept.ends_with("x") || kept.ends_with("\u20ac") || kept.ends_with("y")) << kept;
+  }
+}
+
 }  // namespace
 }  // namespace litestream::http

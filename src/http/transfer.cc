@@ -98,6 +98,8 @@ void Transfer::SetOptions() {
   LS_SET(CURLOPT_PROTOCOLS_STR, "http,https");
   LS_SET(CURLOPT_FOLLOWLOCATION, 0L);
   LS_SET(CURLOPT_NOSIGNAL, 1L);
+  // A request that ends does not wait for a name that is still looked up, and the others with it.
+  LS_SET(CURLOPT_QUICK_EXIT, 1L);
   LS_SET(CURLOPT_NOPROGRESS, 1L);
   LS_SET(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   LS_SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -238,12 +240,12 @@ std::size_t Transfer::Receive(std::string_view data) {
 
 bool Transfer::ReceiveHeader(std::string_view line) {
   NoteProgress();
-  if (answered_) return true;  // Trailers.
   header_bytes_ += line.size();
   if (header_bytes_ > kMaxHeaderBytes) {
     own_error_ = Described(ErrorCode::kUnavailable, "the headers of the answer are too large");
     return false;
   }
+  if (answered_) return true;       // Trailers.
   if (line.starts_with("HTTP/")) {  // Another one follows a "100 Continue".
     incoming_ = {};
     const std::size_t space = line.find(' ');

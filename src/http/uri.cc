@@ -1,7 +1,10 @@
 #include "http/uri.h"
 
 #include <algorithm>
+#include <array>
+#include <optional>
 
+#include <arpa/inet.h>
 #include <fmt/core.h>
 
 #include "http/headers.h"
@@ -24,7 +27,28 @@ std::string Escape(std::string_view text, bool keep_slash) {
   return out;
 }
 
+// The four bytes of an IPv4 address.
+std::optional<std::array<unsigned char, 4>> Ipv4(std::string_view host) {
+  std::array<unsigned char, 4> address = {};
+  if (::inet_pton(AF_INET, std::string(host).c_str(), address.data()) != 1) return std::nullopt;
+  return address;
+}
+
 }  // namespace
+
+bool IsThisMachine(std::string_view host) {
+  if (host == "localhost" || host.ends_with(".localhost") || host == "::1") return true;
+  const auto address = Ipv4(host);
+  return address && (*address)[0] == 127;
+}
+
+bool IsPrivateHost(std::string_view host) {
+  if (IsThisMachine(host)) return true;
+  const auto address = Ipv4(host);
+  if (!address) return false;
+  const auto& [first, second, third, fourth] = *address;
+  return first == 10 || (first == 192 && second == 168) || (first == 172 && second / 16 == 1);
+}
 
 std::string EscapeComponent(std::string_view text) {
   return Escape(text, false);

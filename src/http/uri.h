@@ -24,6 +24,11 @@ struct SplitUrl {
 };
 // Of an http or https URL without user, query and fragment. False if it is none.
 bool ParseUrl(std::string_view url, SplitUrl& out);
+// Whether a host, as SplitUrl has it, is this machine: "localhost", a name below it, or an address
+// of the loopback. A name that only begins like an address is none.
+bool IsThisMachine(std::string_view host);
+// The same, or an address of a private network (RFC 1918).
+bool IsPrivateHost(std::string_view host);
 // What the Host header holds: the port only if it is not the scheme's.
 std::string HostHeader(const SplitUrl& url);
 

@@ -1,5 +1,7 @@
 #include "http/xml.h"
 
+#include <algorithm>
+
 #include <fmt/core.h>
 #include <pugixml.hpp>
 
@@ -7,6 +9,9 @@ namespace litestream::http {
 namespace {
 
 constexpr int kMaxDepth = 32;
+// Of "<" and "=", so that elements and attributes, which take many times their text in memory, are
+// bounded. A page of a list has 1,000 keys with a dozen elements each.
+constexpr std::ptrdiff_t kMaxMarks = 200'000;
 
 std::string LocalName(std::string_view name) {
   const std::size_t colon = name.find(':');
@@ -41,6 +46,9 @@ std::string XmlElement::TextOf(std::string_view child) const {
 }
 
 Result<XmlElement> ParseXml(std::string_view text) {
+  if (std::ranges::count_if(text, [](char c) { return c == '<' || c == '='; }) > kMaxMarks) {
+    return Error(ErrorCode::kCorruption, "not taken as XML: too many elements");
+  }
   pugi::xml_document document;
   // Text of spaces counts where it is all there is: a key may be one.
   const auto parsed = document.load_buffer(text.data(), text.size(),

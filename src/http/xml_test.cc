@@ -30,12 +30,33 @@ TEST(Xml, WhatIsNoDocument) {
   std::string deep;
   for (int i = 0; i < 100'000; ++i) deep += "<a>";
   for (int i = 0; i < 100'000; ++i) deep += "</a>";
+  std::string wide = "<a>";
+  std::string attributes = "<a ";
+  for (int i = 0; i < 250'000; ++i) {
+    wide += "<b/>";
+    attributes += "c=\"\" ";
+  }
+  wide += "</a>";
+  attributes += "/>";
   for (const std::string& text : {std::string("<html><p>x</html>"), std::string("<a/><b/>"),
-                                  std::string("{}"), std::string("<a>&"), deep}) {
+                                  std::string("{}"), std::string("<a>&"), deep, wide, attributes}) {
     const auto parsed = ParseXml(text);
     ASSERT_FALSE(parsed.ok()) << text.substr(0, 20);
     EXPECT_EQ(parsed.error().code(), ErrorCode::kCorruption);
   }
+}
+
+TEST(Xml, APageOfALongList) {
+  std::string page = "<List>";
+  for (int i = 0; i < 1000; ++i) {
+    page += "<Contents>";
+    for (int j = 0; j < 20; ++j) page += "<Some>" + std::string(200, 'x') + "</Some>";
+    page += "</Contents>";
+  }
+  page += "</List>";
+  const auto parsed = ParseXml(page);
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message();
+  EXPECT_EQ(parsed.value().children.size(), 1000U);
 }
 
 TEST(Xml, EscapedTextComesBack) {

@@ -1,0 +1,45 @@
+#include "http/uri.h"
+
+#include <gtest/gtest.h>
+
+namespace litestream::http {
+namespace {
+
+TEST(Uri, WhatIsNear) {
+  const struct {
+    const char* host;
+    bool machine;
+    bool near;
+  } cases[] = {
+      {"localhost", true, true},
+      {"x.localhost", true, true},
+      {"127.0.0.1", true, true},
+      {"127.9.9.9", true, true},
+      {"::1", true, true},
+      {"10.0.0.1", false, true},
+      {"192.168.7.7", false, true},
+      {"172.16.0.1", false, true},
+      {"172.31.255.255", false, true},
+      {"172.2.0.1", false, false},
+      {"172.15.0.1", false, false},
+      {"172.32.0.1", false, false},
+      {"172.160.0.1", false, false},
+      {"192.169.0.1", false, false},
+      {"8.8.8.8", false, false},
+      {"127.example.com", false, false},
+      {"10.example.com", false, false},
+      {"192.168.example.com", false, false},
+      {"172.16.example.com", false, false},
+      {"localhost.example.com", false, false},
+      {"127.1", false, false},
+      {"", false, false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.host);
+    EXPECT_EQ(IsThisMachine(c.host), c.machine);
+    EXPECT_EQ(IsPrivateHost(c.host), c.near);
+  }
+}
+
+}  // namespace
+}  // namespace litestream::http
