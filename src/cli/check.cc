@@ -40,6 +40,8 @@ constexpr std::string_view kUsage =
     "\t$ litestream check /path/to/db\n"
     "\t$ litestream check -json s3://bucket/path\n\n";
 
+constexpr std::int64_t kMaxTimeoutSeconds = 86'400;
+
 struct Options {
   std::string only;
   std::int64_t timeout_seconds = 60;
@@ -176,6 +178,10 @@ Result<int> RunCheck(const Invocation& call) {
   if (LS_TRY(flags.Parse(call.arguments)) == ParseOutcome::kHelp) return 0;
   if (options.timeout_seconds < 1) {
     return Error(ErrorCode::kInvalidArgument, "timeout must be greater than 0");
+  }
+  if (options.timeout_seconds > kMaxTimeoutSeconds) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("timeout must be at most {} seconds", kMaxTimeoutSeconds));
   }
   const auto databases = LS_TRY(Named(call.env, flags, config_flags, options.only));
   std::string text;

@@ -7,11 +7,14 @@
 
 #include "backend/s3/provider.h"
 #include "base/try.h"
+#include "http/curl_error.h"
 #include "http/headers.h"
 #include "http/uri.h"
 
 namespace litestream::s3 {
 namespace {
+
+constexpr std::string_view kRegionCharacters = "abcdefghijklmnopqrstuvwxyz0123456789-";
 
 Error Invalid(std::string message) {
   return {ErrorCode::kInvalidArgument, std::move(message)};
@@ -95,6 +98,11 @@ Result<Address> MakeAddress(const Options& options, std::string_view region) {
   }
   if (IsArn(options.bucket)) return AccessPoint(options, custom ? &endpoint : nullptr);
   if (!custom) {
+    // It becomes a part of the host's name, and may be what a server said.
+    if (region.empty() ||
+        http::LowerCase(region).find_first_not_of(kRegionCharacters) != std::string::npos) {
+      return Invalid(fmt::format("s3: \"{}\" is no region of AWS", http::Shown(region)));
+    }
     endpoint.scheme = "https";
     endpoint.host =
         fmt::format("s3.{}.amazonaws.com{}", region, region.starts_with("cn-") ? ".cn" : "");

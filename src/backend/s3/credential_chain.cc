@@ -241,8 +241,7 @@ Result<Credentials> Chain::FromContainer() const {
     return Error(ErrorCode::kInvalidArgument,
                  "AWS_CONTAINER_CREDENTIALS_FULL_URI is not a URL of http or https");
   }
-  const bool near = parts.host == "localhost" || parts.host.starts_with("127.") ||
-                    parts.host == "::1" || parts.host == "169.254.170.2" ||
+  const bool near = http::IsThisMachine(parts.host) || parts.host == "169.254.170.2" ||
                     parts.host == "169.254.170.23" || parts.host == "fd00:ec2::23";
   if (parts.scheme == "http" && !near) {
     return Error(ErrorCode::kDenied,

@@ -7,6 +7,7 @@
 
 #include "base/try.h"
 #include "format/names.h"
+#include "http/curl_error.h"
 #include "http/headers.h"
 #include "http/xml.h"
 
@@ -69,7 +70,8 @@ Result<Credentials> ParseJsonCredentials(std::string_view text) {
   };
   if (const std::string code = text_of("Code"); !code.empty() && code != "Success") {
     return Error(ErrorCode::kDenied,
-                 fmt::format("credentials: the service says {} ({})", code, text_of("Message")));
+                 fmt::format("credentials: the service says {} ({})", http::Shown(code),
+                             http::Shown(text_of("Message"))));
   }
   Credentials found{.keys = {.access_key_id = text_of("AccessKeyId"),
                              .secret_access_key = text_of("SecretAccessKey"),
@@ -105,15 +107,22 @@ Result<http::SigningKeys> CredentialCache::Get(const Context& ctx) {
       // While one looks, the others go on with what is there, or wait for him.
       if (fresh || (valid && looking_)) return known_->keys;
       if (!looking_) break;
+      const std::uint64_t before = looks_;
+      ++waiting_;
       changed_.WaitFor(mu_, ctx.stop(), std::chrono::seconds(1),
-                       [this]() LS_REQUIRES(mu_) { return !looking_; });
+                       [&]() LS_REQUIRES(mu_) { return looks_ != before; });
+      --waiting_;
       LS_TRY(ctx.Check());
+      // Thousands of databases that look one after the other would wait for ever.
+      if (looks_ != before && failure_) return *failure_;
     }
     looking_ = true;
   }
   auto found = find_(ctx);
   MutexLock lock(mu_);
   looking_ = false;
+  ++looks_;
+  failure_.reset();
   changed_.NotifyAll();
   const WallTime now = clock_.Now();
   if (found.ok()) {
@@ -123,7 +132,14 @@ Result<http::SigningKeys> CredentialCache::Get(const Context& ctx) {
   }
   not_before_ = now + kLookPause;
   if (known_ && known_->expires_at && *known_->expires_at > now) return known_->keys;
+  // Unless it is ours alone: a stop, a deadline.
+  if (ctx.Check().ok()) failure_ = found.error();
   return std::move(found).error();
+}
+
+int CredentialCache::waiting() const {
+  MutexLock lock(mu_);
+  return waiting_;
 }
 
 void CredentialCache::Refused(const http::SigningKeys& keys) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,7 +43,8 @@ struct CredentialSources {
 // kDenied if there are none.
 Result<Credentials> FindCredentials(const Context& ctx, const CredentialSources& sources);
 
-// Keeps what a look found, and looks again before it expires. Safe for concurrent calls.
+// Keeps what a look found, and looks again before it expires. Who waits for somebody's look gets
+// what that one gets, an error too. Safe for concurrent calls.
 class CredentialCache {
  public:
   using Find = std::function<Result<Credentials>(const Context&)>;
@@ -51,14 +53,18 @@ class CredentialCache {
   Result<http::SigningKeys> Get(const Context& ctx);
   // A server refused these: the next Get looks again, unless that has happened since.
   void Refused(const http::SigningKeys& keys);
+  int waiting() const;  // For somebody's look.
 
  private:
   const Find find_;
   const Clock& clock_;
-  Mutex mu_{LockRank::kStorage};
+  mutable Mutex mu_{LockRank::kStorage};
   CondVar changed_;
   std::optional<Credentials> known_ LS_GUARDED_BY(mu_);
   bool looking_ LS_GUARDED_BY(mu_) = false;
+  std::uint64_t looks_ LS_GUARDED_BY(mu_) = 0;       // That have ended.
+  std::optional<Error> failure_ LS_GUARDED_BY(mu_);  // Of the last one.
+  int waiting_ LS_GUARDED_BY(mu_) = 0;
   WallTime not_before_ LS_GUARDED_BY(mu_);  // The next look ahead of time.
 };
 

@@ -164,8 +164,10 @@ TEST_F(CredentialsTest, OfAContainer) {
   EXPECT_EQ(Found(), "ecs/hush/tok");
   EXPECT_EQ(asked_[0], "GET /creds?x=1 ");
   EXPECT_EQ(last_headers_["authorization"], "Bearer abc");
-  variables_["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://example.com/creds";
-  EXPECT_THAT(Found(), HasSubstr("http only goes to this machine, not to example.com"));
+  for (const std::string host : {"example.com", "127.example.com", "127.0.0.1.example.com"}) {
+    variables_["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://" + host + "/creds";
+    EXPECT_THAT(Found(), HasSubstr("http only goes to this machine, not to " + host));
+  }
 }
 
 TEST_F(CredentialsTest, OfAMachine) {
@@ -260,6 +262,32 @@ TEST_F(CacheTest, RefusedOnesAreLookedForAgain) {
   EXPECT_EQ(Get(), "1");
   cache_.Refused({.access_key_id = "1"});
   EXPECT_EQ(Get(), "2");
+}
+
+TEST(CredentialCache, ALookThatFailsFailsForAllWhoWait) {
+  constexpr int kCallers = 8;
+  std::atomic<int> looks = 0;
+  std::atomic<int> denied = 0;
+  CredentialCache* waited_for = nullptr;
+  CredentialCache cache(
+      [&](const Context&) -> Result<Credentials> {
+        ++looks;
+        while (waited_for->waiting() < kCallers - 1) std::this_thread::yield();
+        return Error(ErrorCode::kDenied, "no role");
+      },
+      Clock::Real());
+  waited_for = &cache;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kCallers; ++i) {
+      threads.emplace_back([&] {
+        const auto keys = cache.Get(kNever);
+        if (!keys.ok() && keys.error().Is(ErrorCode::kDenied)) ++denied;
+      });
+    }
+  }
+  EXPECT_EQ(denied, kCallers);
+  EXPECT_EQ(looks, 1);
 }
 
 TEST_F(CacheTest, OneLookForAll) {

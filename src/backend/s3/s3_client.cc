@@ -11,6 +11,7 @@
 #include "backend/s3/upload.h"
 #include "base/try.h"
 #include "format/names.h"
+#include "http/curl_error.h"
 #include "http/digest.h"
 #include "http/xml.h"
 #include "storage/layout.h"
@@ -24,19 +25,15 @@ using s3::Session;
 constexpr std::string_view kTimestampHeader = "x-amz-meta-litestream-timestamp";
 constexpr std::size_t kDeleteBatch = 1000;
 constexpr std::size_t kPageKeys = 1000;
+// What was deleted may still take up pages.
+constexpr int kMaxIdlePages = 1000;
+constexpr std::size_t kMaxFailuresShown = 10;  // Of a thousand deletes.
 constexpr std::size_t kHeadsUnderWay = 32;
 constexpr std::size_t kDeletesUnderWay = 16;
 constexpr std::size_t kMaxObjectBytes = 1 << 20;
 
 Error Broken(std::string message) {
   return {ErrorCode::kUnavailable, std::move(message)};
-}
-
-bool IsNear(std::string_view host) {
-  return host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") ||
-         host.starts_with("10.") || host.starts_with("192.168.") || host == "::1" ||
-         (host.starts_with("172.") && host.size() > 7 && host.substr(4, 3) >= "16." &&
-          host.substr(4, 3) <= "31.");
 }
 
 Result<void> CheckEncryption(const s3::Options& options) {
@@ -61,7 +58,8 @@ Result<void> CheckEncryption(const s3::Options& options) {
     return invalid("sse-customer-key-md5 is not that of sse-customer-key");
   }
   http::SplitUrl url;
-  if (http::ParseUrl(options.endpoint, url) && url.scheme == "http" && !IsNear(url.host)) {
+  if (http::ParseUrl(options.endpoint, url) && url.scheme == "http" &&
+      !http::IsPrivateHost(url.host)) {
     return invalid(
         "sse-customer-key requires HTTPS endpoint (http is taken for this machine and "
         "private networks only)");
@@ -168,6 +166,9 @@ template <typename Take>
 Result<void> S3Client::ListKeys(const Context& ctx, const std::string& prefix,
                                 const std::string& start_after, std::size_t page_keys, Take take) {
   std::string token;
+  std::set<std::string> tokens;
+  std::string last_key;
+  int idle_pages = 0;  // In a row, that brought nothing new.
   for (;;) {
     http::QueryParameters query = {{"list-type", "2"}, {"prefix", prefix}};
     if (!start_after.empty()) query.emplace_back("start-after", start_after);
@@ -178,23 +179,28 @@ Result<void> S3Client::ListKeys(const Context& ctx, const std::string& prefix,
     if (!root.ok() || root.value().name != "ListBucketResult") {
       return Broken(fmt::format("s3: list {}: the answer is no list", Describe()));
     }
+    ++idle_pages;
     for (const http::XmlElement& element : root.value().children) {
       if (element.name != "Contents") continue;
       Listed listed{.key = element.TextOf("Key"), .last_modified = element.TextOf("LastModified")};
       const std::string size = element.TextOf("Size");
       const char* const end = size.data() + size.size();
       if (size.empty() || std::from_chars(size.data(), end, listed.size_bytes).ptr != end) {
-        return Broken(fmt::format("s3: list {}: {} has no size", Describe(), listed.key));
+        return Broken(
+            fmt::format("s3: list {}: {} has no size", Describe(), http::Shown(listed.key)));
       }
       // A server that forgets about the prefix must not have us delete what is not ours.
       if (!listed.key.starts_with(prefix)) {
-        return Broken(fmt::format("s3: list {}: {} was not asked for", Describe(), listed.key));
+        return Broken(
+            fmt::format("s3: list {}: {} was not asked for", Describe(), http::Shown(listed.key)));
       }
       if (!take(listed)) return {};
+      if (listed.key != last_key) idle_pages = 0;
+      last_key = listed.key;
     }
     if (root.value().TextOf("IsTruncated") != "true") return {};
     const std::string next = root.value().TextOf("NextContinuationToken");
-    if (next.empty() || next == token) {
+    if (next.empty() || idle_pages > kMaxIdlePages || !tokens.insert(next).second) {
       return Broken(fmt::format("s3: list {}: there is more, and no token to get it", Describe()));
     }
     token = next;
@@ -294,10 +300,11 @@ Result<std::unique_ptr<ByteSource>> S3Client::OpenKey(const Context& ctx, std::s
   if (exchange->status() == kRangeNotSatisfiable) return std::make_unique<S3Source>(nullptr, 0);
   const std::string said = http::HeaderValue(exchange->headers(), "content-range");
   const std::string want = fmt::format("bytes {}-", range.offset_bytes);
-  if (range.offset_bytes > 0 && (exchange->status() != 206 || !said.starts_with(want))) {
+  const bool is_range = exchange->status() == 206;
+  if (is_range ? !said.starts_with(want) : range.offset_bytes > 0) {
     return Error(ErrorCode::kUnsupported,
                  fmt::format("s3: {}: asked for bytes from {}, the server sends others ({} {})",
-                             *call.key, range.offset_bytes, exchange->status(), said));
+                             *call.key, range.offset_bytes, exchange->status(), http::Shown(said)));
   }
   return std::make_unique<S3Source>(std::move(exchange), limit);
 }
@@ -327,10 +334,12 @@ Result<FileInfo> S3Client::Write(const Context& ctx, const FileId& id, ByteSourc
   target.headers.push_back({std::string(kTimestampHeader), FormatTimestamp(options.created_at)});
   if (options.if_absent) {
     const std::string host = LS_TRY(session_->Where(ctx)).host;
+    const auto conditions = session_->shared().conditional_writes(host);
     const bool large = !options.size_bytes || *options.size_bytes > s3::kMinPartBytes;
     // Not every server that knows the condition on a PUT knows it at the end of an upload in parts.
-    if ((large || !session_->shared().conditional_writes(host).value_or(false)) &&
-        LS_TRY(IsThere(ctx, target.key))) {
+    target.looked = large || !conditions.value_or(false);
+    target.if_absent = conditions.value_or(true);
+    if (target.looked && LS_TRY(IsThere(ctx, target.key))) {
       return Error(ErrorCode::kAlreadyExists, fmt::format("s3: {} is there already", target.key));
     }
   }
@@ -402,6 +411,12 @@ Result<void> S3Client::DeleteBatch(const Context& ctx, std::span<const std::stri
   }
   std::set<std::string_view> missing(keys.begin(), keys.end());
   std::string failed;
+  std::size_t failures = 0;
+  const auto note = [&](std::string_view key, std::string_view why) {
+    if (++failures <= kMaxFailuresShown) {
+      failed += fmt::format("\n{}: {}", http::Shown(key), http::Shown(why));
+    }
+  };
   ErrorCode code = ErrorCode::kInternal;
   for (const http::XmlElement& element : root.value().children) {
     if (element.name != "Deleted" && element.name != "Error") continue;
@@ -409,14 +424,17 @@ Result<void> S3Client::DeleteBatch(const Context& ctx, std::span<const std::stri
     missing.erase(key);
     const std::string error = element.TextOf("Code");
     if (element.name == "Deleted" || error == "NoSuchKey") continue;
-    failed += fmt::format("\n{}: {} {}", key, error, element.TextOf("Message"));
+    note(key, fmt::format("{} {}", error, element.TextOf("Message")));
     code = s3::MeaningOf(400, error);
   }
   for (const std::string_view key : missing) {
-    failed += fmt::format("\n{}: the server does not say that it is deleted", key);
+    note(key, "the server does not say that it is deleted");
     if (code == ErrorCode::kInternal) code = ErrorCode::kUnavailable;
   }
-  if (failed.empty()) return {};
+  if (failures == 0) return {};
+  if (failures > kMaxFailuresShown) {
+    failed += fmt::format("\nand {} more", failures - kMaxFailuresShown);
+  }
   return Error(code, "s3: failed to delete files:" + failed);
 }
 
@@ -464,7 +482,15 @@ Result<std::string> S3Client::PutConditional(const Context& ctx, const std::stri
             .with_customer_key = true};
   call.headers.push_back({"Content-Type", "application/json"});
   call.headers.push_back(condition);
-  const auto answer = LS_TRY(session_->Do(ctx, call));
+  auto put = session_->Do(ctx, call);
+  const std::string host = LS_TRY(session_->Where(ctx)).host;
+  // Backblaze B2 refuses headers that it does not know.
+  if (!put.ok() && put.error().Is(ErrorCode::kUnsupported) &&
+      !session_->shared().conditional_writes(host)) {
+    session_->shared().SetConditionalWrites(host, false);
+    return NoConditions(host);
+  }
+  const auto answer = LS_TRY(std::move(put));
   std::string tag = http::HeaderValue(answer.headers, "etag");
   if (tag.empty()) return Broken(fmt::format("s3: {}: upload failed: no ETag returned", key));
   return tag;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include <fmt/core.h>
@@ -248,6 +249,45 @@ TEST_F(S3ClientTest, ListsThatMustNotBeBelieved) {
   }
 }
 
+TEST_F(S3ClientTest, ListsWithoutEnd) {
+  const auto page = [](const std::string& key, int token) {
+    return fmt::format(
+        "<ListBucketResult>{}<IsTruncated>true</IsTruncated><NextContinuationToken>{}"
+        "</NextContinuationToken></ListBucketResult>",
+        key.empty() ? "" : "<Contents><Key>db/0000/" + key + "</Key><Size>5</Size></Contents>",
+        token);
+  };
+  const struct {
+    const char* why;
+    std::function<std::string(int number)> body;
+  } cases[] = {
+      {"round in a circle", [&](int number) { return page(std::to_string(number), number % 3); }},
+      {"nothing, and more", [&](int number) { return page("", number); }},
+      {"the same under other tokens", [&](int number) { return page("x", number); }},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.why);
+    std::atomic<int> number = 0;
+    answer_ = [&](const ServedRequest&, const std::string&, ServedPeer& peer) {
+      const int now = ++number;
+      peer.Answer(200, {}, now > 5000 ? "too many" : c.body(now));
+    };
+    EXPECT_EQ(CodeOf(Connect()->List(kNever, kLevel0, {})), ErrorCode::kUnavailable);
+    EXPECT_LT(number, 2000);
+  }
+  // Pages that are empty because of what was deleted are not the end.
+  std::atomic<int> number = 0;
+  answer_ = [&](const ServedRequest&, const std::string&, ServedPeer& peer) {
+    const int now = ++number;
+    peer.Answer(200, {},
+                now < 100 ? page(now % 50 == 0 ? kName1 : "", now)
+                          : "<ListBucketResult></ListBucketResult>");
+  };
+  const auto listed = Connect()->List(kNever, kLevel0, {});
+  ASSERT_TRUE(listed.ok()) << listed.error().message();
+  EXPECT_EQ(listed.value().size(), 1U);
+}
+
 TEST_F(S3ClientTest, AListBeginsWhereItIsWanted) {
   answer_ = [&](const ServedRequest&, const std::string&, ServedPeer& peer) {
     peer.Answer(200, {}, "<ListBucketResult></ListBucketResult>");
@@ -293,6 +333,15 @@ TEST_F(S3ClientTest, ADeleteIsVerified) {
     };
     EXPECT_EQ(Connect()->Delete(kNever, ids).ok(), c.ok);
   }
+  answer_ = [&](const ServedRequest&, const std::string&, ServedPeer& peer) {
+    peer.Answer(200, {}, "<DeleteResult/>");
+  };
+  std::vector<FileId> many;
+  for (std::uint64_t txid = 1; txid <= 1000; ++txid) many.push_back(Id(0, txid, txid));
+  const auto nothing = Connect()->Delete(kNever, many);
+  EXPECT_EQ(CodeOf(nothing), ErrorCode::kUnavailable);
+  EXPECT_THAT(nothing.error().message(), HasSubstr("and 990 more"));
+  EXPECT_LT(nothing.error().message().size(), 2000U);
   answer_ = [&](const ServedRequest& request, const std::string&, ServedPeer& peer) {
     if (request.method == "POST") return peer.Answer(501, {}, ErrorBody("NotImplemented"));
     peer.Answer(204, {}, "");
@@ -357,6 +406,35 @@ TEST_F(S3ClientTest, SizesOfParts) {
   EXPECT_EQ(s3::PartBytes(kMin, std::nullopt, 9'999, true), kMin);
 }
 
+TEST_F(S3ClientTest, PartsHaveTheSizeThatWasSaid) {
+  std::vector<std::size_t> sizes;
+  answer_ = [&](const ServedRequest& request, const std::string& body, ServedPeer& peer) {
+    if (request.query() == "uploads=") {
+      return peer.Answer(200, {}, "<R><UploadId>u</UploadId></R>");
+    }
+    if (request.method == "POST") {
+      return peer.Answer(200, {}, "<CompleteMultipartUploadResult/>");
+    }
+    const std::lock_guard lock(mu_);
+    sizes.push_back(body.size());
+    peer.Answer(200, {"ETag: \"x\""}, "");
+  };
+  constexpr std::size_t kPart = s3::kMinPartBytes;
+  for (const std::size_t extra : {std::size_t{1}, kPart - 1, kPart}) {
+    SCOPED_TRACE(extra);
+    for (const std::optional<std::uint64_t> said :
+         {std::optional<std::uint64_t>(), std::optional<std::uint64_t>(2 * kPart + extra)}) {
+      sizes.clear();
+      // Some servers (R2) take only parts of one size.
+      const auto info = WriteFile(kNever, *Connect({.concurrency = 1}), Id(0, 1, 1),
+                                  MakeContent(2 * kPart + extra, 1), {.size_bytes = said});
+      ASSERT_TRUE(info.ok()) << info.error().message();
+      EXPECT_EQ(info.value().size_bytes, 2 * kPart + extra);
+      EXPECT_THAT(sizes, ElementsAre(kPart, kPart, extra));
+    }
+  }
+}
+
 TEST_F(S3ClientTest, PartsOfExactlyOnePartAreOnePut) {
   answer_ = [](const ServedRequest&, const std::string&, ServedPeer& peer) {
     peer.Answer(200, {"ETag: \"x\""}, "");
@@ -381,6 +459,43 @@ TEST_F(S3ClientTest, AServerThatIgnoresConditionsHasNoLeases) {
   EXPECT_EQ(CodeOf(WriteFile(kNever, *client, Id(0, 1, 1), "x", {.if_absent = true})),
             ErrorCode::kAlreadyExists)
       << "so it has to look first";
+}
+
+TEST_F(S3ClientTest, AServerThatRefusesConditionsIsWrittenToWithoutThem) {
+  std::set<std::string> there;
+  answer_ = [&](const ServedRequest& request, const std::string&, ServedPeer& peer) {
+    if (!request.header("if-none-match").empty() || !request.header("if-match").empty()) {
+      return peer.Answer(501, {}, ErrorBody("NotImplemented"));
+    }
+    if (request.method == "HEAD") {
+      return peer.Answer(there.contains(request.path()) ? 200 : 404, {}, "");
+    }
+    if (request.query() == "uploads=") {
+      return peer.Answer(200, {}, "<R><UploadId>u</UploadId></R>");
+    }
+    if (request.query().empty() || request.method == "POST") there.insert(request.path());
+    if (request.method == "POST") {
+      return peer.Answer(200, {}, "<CompleteMultipartUploadResult/>");
+    }
+    peer.Answer(200, {"ETag: \"x\""}, "");
+  };
+  const std::string large = MakeContent(s3::kMinPartBytes + 1, 1);
+  const auto client = Connect();
+  // First while nobody knows how it is with conditions, then when that has been tried out.
+  for (std::uint64_t txid = 1; txid <= 3; txid += 2) {
+    SCOPED_TRACE(txid);
+    const FileId small_id = Id(0, txid, txid);
+    const FileId large_id = Id(0, txid + 1, txid + 1);
+    for (const auto& [id, content] : {std::pair(small_id, std::string("x")), {large_id, large}}) {
+      const auto written = WriteFile(kNever, *client, id, content, {.if_absent = true});
+      EXPECT_TRUE(written.ok()) << written.error().message();
+      EXPECT_EQ(CodeOf(WriteFile(kNever, *client, id, content, {.if_absent = true})),
+                ErrorCode::kAlreadyExists);
+    }
+    const auto lease = client->PutObject(kNever, "lock.json", "{}", "");
+    EXPECT_EQ(CodeOf(lease), ErrorCode::kUnsupported);
+    EXPECT_THAT(lease.error().message(), HasSubstr("lease: off"));
+  }
 }
 
 TEST_F(S3ClientTest, ConditionsAreTriedOutOnce) {
@@ -413,6 +528,9 @@ TEST_F(S3ClientTest, RangesThatAreNotTheOnesAskedFor) {
   };
   EXPECT_EQ(CodeOf(Connect()->Open(kNever, Id(0, 1, 1), {.offset_bytes = 4})),
             ErrorCode::kUnsupported);
+  EXPECT_EQ(CodeOf(Connect()->Open(kNever, Id(0, 1, 1), {.length_bytes = 4})),
+            ErrorCode::kUnsupported);
+  EXPECT_EQ(CodeOf(Connect()->Open(kNever, Id(0, 1, 1), {})), ErrorCode::kUnsupported);
   answer_ = [&](const ServedRequest& request, const std::string&, ServedPeer& peer) {
     EXPECT_EQ(request.header("range"), "bytes=4-6");
     peer.Answer(206, {"Content-Range: bytes 4-6/16"}, "who");
@@ -439,7 +557,10 @@ TEST_F(S3ClientTest, OptionsThatDoNotGoTogether) {
        "is not that of"},
       {{.bucket = "b", .endpoint = "http://example.com", .encryption = {.customer_key = key}},
        "s3: sse-customer-key requires HTTPS endpoint"},
+      {{.bucket = "b", .endpoint = "http://10.example.com", .encryption = {.customer_key = key}},
+       "s3: sse-customer-key requires HTTPS endpoint"},
       {{.bucket = "b", .endpoint = "example.com"}, "the endpoint must be"},
+      {{.bucket = "b", .region = "eu.example.com/"}, "is no region of AWS"},
       {{.bucket = "b", .part_size_bytes = s3::kMinPartBytes - 1},
        "s3: part size must be at least 5242880 bytes"},
   };

@@ -1,5 +1,6 @@
 #include "backend/s3/s3_error.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -131,14 +132,14 @@ ServerError ParseServerError(const http::Response& response) {
 
 Error Describe(const ServerError& error, std::string_view doing, std::string_view bucket) {
   std::string text = fmt::format("{}: the server says {}", doing, error.status);
-  if (!error.code.empty()) text += " " + error.code;
-  if (!error.message.empty()) text += fmt::format(" ({})", error.message);
+  if (!error.code.empty()) text += " " + http::Shown(error.code);
+  if (!error.message.empty()) text += fmt::format(" ({})", http::Shown(error.message));
   const bool wrong_region = error.status == 301 || error.code == "AuthorizationHeaderMalformed" ||
                             error.code == "PermanentRedirect" ||
                             error.code == "IllegalLocationConstraintException";
   if (wrong_region && !error.region.empty()) {
-    text += fmt::format("; bucket {} is in region {}: set `region: {}`", bucket, error.region,
-                        error.region);
+    const std::string region = http::Shown(error.region);
+    text += fmt::format("; bucket {} is in region {}: set `region: {}`", bucket, region, region);
   } else if (wrong_region) {
     text += fmt::format("; set `region` to that of bucket {}", bucket);
   } else if (const std::string_view advice = Advice(error); !advice.empty()) {
@@ -175,15 +176,17 @@ WallTime ParseHttpDate(std::string_view text) {
 }
 
 std::chrono::nanoseconds RetryAfter(const http::Headers& headers, WallTime now) {
+  constexpr std::chrono::hours kLongest{24};  // A year 9999 has too many nanoseconds.
   const std::string value = http::HeaderValue(headers, "retry-after");
   if (value.empty()) return std::chrono::nanoseconds::zero();
   int seconds = 0;
   const char* const end = value.data() + value.size();
   if (std::from_chars(value.data(), end, seconds).ptr == end && seconds >= 0) {
-    return std::chrono::seconds(seconds);
+    return std::min<std::chrono::seconds>(std::chrono::seconds(seconds), kLongest);
   }
   const WallTime at = ParseHttpDate(value);
-  return at > now ? at - now : std::chrono::nanoseconds::zero();
+  if (at <= now) return std::chrono::nanoseconds::zero();
+  return std::min<WallTime::duration>(at - now, kLongest);
 }
 
 }  // namespace litestream::s3

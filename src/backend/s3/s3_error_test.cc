@@ -83,6 +83,17 @@ TEST(S3Error, SaysWhatToChange) {
   }
 }
 
+TEST(S3Error, AServerThatTalksTooMuch) {
+  const std::string endless(1 << 20, 'x');
+  const ServerError error{.status = 301,
+                          .code = "PermanentRedirect\n" + endless,
+                          .message = "a\nb" + endless,
+                          .region = endless};
+  const std::string text = Describe(error, "s3: GET bkt/key", "bkt").message();
+  EXPECT_LT(text.size(), 2000U);
+  EXPECT_EQ(text.find('\n'), std::string::npos);
+}
+
 TEST(S3Error, Times) {
   EXPECT_EQ(ParseHttpDate("Fri, 02 Jan 2026 03:04:05 GMT"),
             WallTime(std::chrono::milliseconds(1'767'323'045'000)));
@@ -94,6 +105,9 @@ TEST(S3Error, Times) {
   const auto after = [&](const char* value) { return RetryAfter({{"Retry-After", value}}, now); };
   EXPECT_EQ(after("7"), std::chrono::seconds(7));
   EXPECT_EQ(after("Fri, 02 Jan 2026 03:04:05 GMT"), std::chrono::seconds(5));
+  for (const char* late : {"100000", "Fri, 31 Dec 9999 23:59:59 GMT"}) {
+    EXPECT_EQ(after(late), std::chrono::hours(24)) << late;
+  }
   for (const char* nothing : {"", "-1", "soon", "Fri, 02 Jan 2026 03:03:05 GMT"}) {
     EXPECT_EQ(after(nothing), std::chrono::seconds(0)) << nothing;
   }

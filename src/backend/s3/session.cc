@@ -13,7 +13,6 @@ namespace litestream::s3 {
 namespace {
 
 constexpr std::string_view kDefaultRegion = "us-east-1";
-constexpr std::size_t kMaxAnswerBytes = 16 << 20;
 // After a correction that makes another attempt worth while: the clock, the credentials.
 constexpr int kAttempts = 2;
 
@@ -204,7 +203,7 @@ Result<std::unique_ptr<http::Exchange>> Session::Attempt(const Context& ctx, con
     auto exchange = LS_TRY(shared_->http().Begin(ctx, request));
     LS_TRY(exchange->Wait(ctx));
     if (exchange->status() < 300 || exchange->status() == call.accepted_status) return exchange;
-    const http::Response answer = LS_TRY(exchange->Finish(ctx, kMaxAnswerBytes));
+    const http::Response answer = LS_TRY(exchange->Finish(ctx));
     const ServerError error = ParseServerError(answer);
     if (attempt < kAttempts && error.IsClockSkew()) {
       const WallTime server = ParseHttpDate(http::HeaderValue(answer.headers, "date"));
@@ -243,7 +242,7 @@ Result<http::Response> Session::Do(const Context& ctx, const Call& call) {
       [&]() -> Result<void> {
         retry_after = std::chrono::nanoseconds::zero();
         const auto exchange = LS_TRY(Attempt(ctx, call, &retry_after));
-        response = LS_TRY(exchange->Finish(ctx, kMaxAnswerBytes));
+        response = LS_TRY(exchange->Finish(ctx));
         if (auto error = Judge(call, response, &retry_after)) return *std::move(error);
         return {};
       },
@@ -262,7 +261,7 @@ PendingCall Session::Begin(const Context& ctx, Call call) {
 Result<http::Response> Session::Finish(const Context& ctx, PendingCall& pending) {
   auto first = [&]() -> Result<http::Response> {
     auto exchange = LS_TRY(std::move(pending.exchange));
-    return exchange->Finish(ctx, kMaxAnswerBytes);
+    return exchange->Finish(ctx);
   }();
   if (first.ok()) {
     std::chrono::nanoseconds retry_after{0};

@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "base/try.h"
+#include "http/curl_error.h"
 #include "http/xml.h"
 
 namespace litestream::s3 {
@@ -43,11 +44,22 @@ Error WrongSize(const UploadTarget& target, std::uint64_t bytes) {
                       bytes, target.size_bytes.value_or(0))};
 }
 
-http::Headers ObjectHeaders(const UploadTarget& target, bool if_absent) {
+http::Headers ObjectHeaders(const UploadTarget& target) {
   http::Headers headers = target.headers;
   headers.push_back({"Content-Type", "application/octet-stream"});
-  if (if_absent) headers.push_back({"If-None-Match", "*"});
   return headers;
+}
+
+// With the condition, if there is to be one.
+Result<http::Response> DoIfAbsent(const Context& ctx, Session& session, const UploadTarget& target,
+                                  Call call) {
+  if (!target.if_absent) return session.Do(ctx, call);
+  call.headers.push_back({"If-None-Match", "*"});
+  auto answer = session.Do(ctx, call);
+  // Backblaze B2 refuses headers that it does not know.
+  if (answer.ok() || !target.looked || !answer.error().Is(ErrorCode::kUnsupported)) return answer;
+  call.headers.pop_back();
+  return session.Do(ctx, call);
 }
 
 Result<void> RequireTag(const http::Response& answer) {
@@ -81,7 +93,7 @@ Result<void> Multipart::Create(const Context& ctx) {
   const Call call{.method = "POST",
                   .key = target_.key,
                   .query = {{"uploads", ""}},
-                  .headers = ObjectHeaders(target_, false),
+                  .headers = ObjectHeaders(target_),
                   .with_customer_key = true};
   const auto answer = LS_TRY(session_.Do(ctx, call));
   const auto root = LS_TRY(http::ParseXml(answer.body), "s3: create multipart upload");
@@ -95,9 +107,11 @@ Result<void> Multipart::Create(const Context& ctx) {
 
 std::size_t Multipart::Limit(std::size_t part_bytes) const {
   const int wanted = session_.options().concurrency.value_or(session_.provider().concurrency);
-  const auto fits = kMaxUploadBytes / std::max<std::uint64_t>(1, part_bytes);
-  return static_cast<std::size_t>(std::clamp<std::uint64_t>(
-      static_cast<std::uint64_t>(std::max(1, wanted)), 1, std::max<std::uint64_t>(1, fits)));
+  // Another one is read meanwhile.
+  const auto fit =
+      std::max<std::uint64_t>(2, kMaxUploadBytes / std::max<std::size_t>(1, part_bytes));
+  return static_cast<std::size_t>(
+      std::clamp<std::uint64_t>(static_cast<std::uint64_t>(std::max(1, wanted)), 1, fit - 1));
 }
 
 Result<void> Multipart::Add(const Context& ctx, std::shared_ptr<std::string> piece) {
@@ -127,21 +141,22 @@ Result<void> Multipart::Complete(const Context& ctx) {
                         http::EscapeXml(tags_[i]), i + 1);
   }
   body += "</CompleteMultipartUpload>";
-  Call call{.method = "POST",
-            .key = target_.key,
-            .query = {{"uploadId", upload_id_}},
-            .headers = {{"Content-Type", "application/xml"}},
-            .body = std::make_shared<const std::string>(std::move(body))};
-  if (target_.if_absent) call.headers.push_back({"If-None-Match", "*"});
-  const auto answer = LS_TRY(session_.Do(ctx, call));
+  const auto answer =
+      LS_TRY(DoIfAbsent(ctx, session_, target_,
+                        {.method = "POST",
+                         .key = target_.key,
+                         .query = {{"uploadId", upload_id_}},
+                         .headers = {{"Content-Type", "application/xml"}},
+                         .body = std::make_shared<const std::string>(std::move(body))}));
   const auto root = LS_TRY(http::ParseXml(answer.body), "s3: complete multipart upload");
   if (root.name == "CompleteMultipartUploadResult") return {};
-  return Error(ErrorCode::kUnavailable,
-               fmt::format("s3: complete multipart upload: the answer is <{}>", root.name));
+  return Error(
+      ErrorCode::kUnavailable,
+      fmt::format("s3: complete multipart upload: the answer is <{}>", http::Shown(root.name)));
 }
 
 // Parts that stay would be paid for. The upload may have ended because its context did, so there is
-// some time for this one.
+// some time for this one. A part that is still on its way may arrive behind it, and stay.
 void Multipart::Abort() {
   under_way_.clear();
   if (upload_id_.empty()) return;
@@ -154,17 +169,19 @@ void Multipart::Abort() {
   (void)pending.exchange.value()->Finish(ctx);
 }
 
+std::uint64_t PartSize(const Session& session, const UploadTarget& target, std::uint64_t number) {
+  return PartBytes(session.options().part_size_bytes.value_or(kMinPartBytes), target.size_bytes,
+                   number, session.provider().equal_parts);
+}
+
+// `first` and `piece`, which is the second, and what `body` still has.
 Result<std::uint64_t> UploadParts(const Context& ctx, Session& session, const UploadTarget& target,
-                                  ByteSource& body, std::uint64_t part_bytes,
-                                  std::shared_ptr<std::string> first, Multipart& upload) {
+                                  ByteSource& body, std::shared_ptr<std::string> first,
+                                  std::shared_ptr<std::string> piece, Multipart& upload) {
   LS_TRY(upload.Create(ctx));
   std::uint64_t bytes = first->size();
   LS_TRY(upload.Add(ctx, std::move(first)));
-  for (;;) {
-    const std::uint64_t next = PartBytes(part_bytes, target.size_bytes, upload.parts() + 1,
-                                         session.provider().equal_parts);
-    auto piece = LS_TRY(ReadPiece(ctx, body, next, std::nullopt));
-    if (piece->empty()) break;
+  while (!piece->empty()) {
     bytes += piece->size();
     if (target.size_bytes && bytes > *target.size_bytes) return WrongSize(target, bytes);
     if (upload.parts() == kMaxParts) {
@@ -172,9 +189,11 @@ Result<std::uint64_t> UploadParts(const Context& ctx, Session& session, const Up
           ErrorCode::kUnsupported,
           fmt::format("s3: {}: more than {} parts; set a larger part-size", target.key, kMaxParts));
     }
-    const bool last = piece->size() < next;
+    const bool last = piece->size() < PartSize(session, target, upload.parts() + 1);
     LS_TRY(upload.Add(ctx, std::move(piece)));
     if (last) break;
+    piece =
+        LS_TRY(ReadPiece(ctx, body, PartSize(session, target, upload.parts() + 1), std::nullopt));
   }
   if (target.size_bytes && bytes != *target.size_bytes) return WrongSize(target, bytes);
   LS_TRY(upload.Complete(ctx));
@@ -194,24 +213,27 @@ std::uint64_t PartBytes(std::uint64_t configured, std::optional<std::uint64_t> s
 
 Result<std::uint64_t> Upload(const Context& ctx, Session& session, const UploadTarget& target,
                              ByteSource& body) {
-  const std::uint64_t configured = session.options().part_size_bytes.value_or(kMinPartBytes);
-  const std::uint64_t part_bytes =
-      PartBytes(configured, target.size_bytes, 1, session.provider().equal_parts);
-  // One byte more tells whether there is more than one part.
-  auto first = LS_TRY(ReadPiece(ctx, body, part_bytes + 1, target.size_bytes));
-  if (first->size() <= part_bytes) {
+  const std::uint64_t part_bytes = PartSize(session, target, 1);
+  auto first = LS_TRY(ReadPiece(ctx, body, part_bytes, target.size_bytes));
+  auto second = std::make_shared<std::string>();  // Shared: see http::Request.
+  if (first->size() == part_bytes) {
+    second = LS_TRY(ReadPiece(ctx, body, PartSize(session, target, 2), std::nullopt));
+  }
+  if (second->empty()) {
     const std::uint64_t bytes = first->size();
     if (target.size_bytes && bytes != *target.size_bytes) return WrongSize(target, bytes);
-    const auto answer = LS_TRY(session.Do(ctx, {.method = "PUT",
-                                                .key = target.key,
-                                                .headers = ObjectHeaders(target, target.if_absent),
-                                                .body = std::move(first),
-                                                .with_customer_key = true}));
+    const auto answer = LS_TRY(DoIfAbsent(ctx, session, target,
+                                          {.method = "PUT",
+                                           .key = target.key,
+                                           .headers = ObjectHeaders(target),
+                                           .body = std::move(first),
+                                           .with_customer_key = true}));
     LS_TRY(RequireTag(answer));
     return bytes;
   }
   Multipart upload(session, target);
-  auto result = UploadParts(ctx, session, target, body, part_bytes, std::move(first), upload);
+  auto result =
+      UploadParts(ctx, session, target, body, std::move(first), std::move(second), upload);
   if (!result.ok()) upload.Abort();
   return result;
 }

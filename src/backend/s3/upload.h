@@ -11,11 +11,14 @@ struct UploadTarget {
   std::string key;
   http::Headers headers;  // Metadata, storage class, encryption: those of the object.
   bool if_absent = false;
+  // Somebody has looked, and there was none: a server that does not hear of the condition may be
+  // sent the object without it.
+  bool looked = false;
   std::optional<std::uint64_t> size_bytes;  // The body must have exactly so many.
 };
 
 // Stores `body`: in one request if it is smaller than a part, else in parts, several at a time, and
-// without a trace if that fails. Keeps at most kMaxUploadBytes in memory, one part at least.
+// aborted if that fails. Keeps at most kMaxUploadBytes in memory, two parts at least.
 // Returns the number of bytes.
 //
 // Errors: kAlreadyExists (if_absent), kCorruption (another size than announced), kUnsupported (more
