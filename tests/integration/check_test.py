@@ -6,6 +6,7 @@ import json
 import pathlib
 import socket
 import sqlite3
+import subprocess
 import sys
 import unittest
 import urllib.request
@@ -95,6 +96,13 @@ class CheckTest(unittest.TestCase):
         self.assertEqual((code, good["usable"], bad["usable"]), (1, True, False))
         self.assertIn("127.0.0.1", bad["steps"][0]["what"])
         self.assertEqual(self.outcomes(bad)["read"], "not tried")
+
+    def test_times_that_are_none(self):
+        for seconds in ("0", "-1", "86401", "9223372036854775807"):
+            done = subprocess.run([OPTIONS.binary, "check", "-timeout", seconds, "/nowhere"],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("timeout must be", done.stderr + done.stdout)
 
     def test_no_secret_is_shown_and_requests_are_counted(self):
         database = self.box.path("app.db")

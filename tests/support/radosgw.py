@@ -26,6 +26,8 @@ import uuid
 ACCESS_KEY = "AKIATEST"
 SECRET_KEY = "SECRETTEST"
 BUCKET = "litestream"
+PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw",
+            "radosgw-admin")
 START_SECONDS = 120
 
 CONFIG = """[global]
@@ -167,7 +169,7 @@ def main():
     parser.add_argument("--keep-logs", help="copy the logs there at the end")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
-    missing = [name for name in ("ceph-mon", "ceph-osd", "radosgw") if not shutil.which(name)]
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing:
         print(f"missing: {' '.join(missing)}; run tools/install_deps.sh", file=sys.stderr)
         return 1
