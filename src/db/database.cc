@@ -29,7 +29,6 @@ constexpr int kSweepAfterDiskFull = 3;
 // Of local files; and a replica that was behind so long is not waited for when there are too many.
 constexpr std::uint64_t kLeastLocalBytes = std::uint64_t{1} << 30;
 constexpr std::chrono::minutes kTooLongBehind{10};
-constexpr std::chrono::seconds kParkLater{30};
 
 // For all databases at the same moments, so that a fleet wakes the machine once.
 MonoTime SlowTickAfter(MonoTime now) {
@@ -261,7 +260,7 @@ Result<bool> Database::CommitUnderWay(const WalView& view) {
 // Somebody is at work: it does not make room now.
 NextRun Database::WaitForCommit(MonoTime now, std::chrono::nanoseconds wait) {
   const auto park = member_ ? member_->ParkAt() : std::nullopt;
-  if (park && *park <= now) member_->SetParkable(now + kParkLater);
+  if (park && *park <= now) member_->SetParkable(now + OpenDatabases::kBusyRetry);
   return NextRun::At(std::min(now + wait, *Sleep().at));
 }
 

@@ -248,16 +248,18 @@ class Database : private ReplicaHost {
   Permit permit_{[this] { TellUploaders(); }};
   OldStates old_states_;
   std::atomic<bool> scrub_wanted_{false};
-  bool open_for_request_ = false;  // It was parked, and an uploader asked for something.
   std::atomic<bool> snapshot_awaited_{false};  // Somebody wanted one while it was not open.
-  bool full_awaited_ = false;                  // It was woken for a full file.
 
   // Only the step touches these, and Drain, Release and SyncOnce, when no task runs; with the
   // permit.
   std::unique_ptr<FileLock> meta_lock_;
   FileIdentity meta_lock_identity_;
   std::uint64_t instance_;     // db/state_instance.h
-  bool has_instance_ = false;  // It is noted in the state directory.
+  bool has_instance_ = false;  // It may be noted in the state directory.
+  // It was parked, and an uploader asked for something: so long it stays open. A full file, which
+  // it makes as soon as it is open.
+  bool open_for_request_ = false;
+  bool full_awaited_ = false;
   std::unique_ptr<LocalLtx> local_;
   std::unique_ptr<PageSums> sums_;
   std::unique_ptr<Capture> capture_;

@@ -111,7 +111,7 @@ void Database::SaveHoldings(const Context& ctx, bool at_once) {
   const auto checksum = parked_ ? parked_->checksum : capture_->position().after;
   if (!checksum) return;
   for (std::size_t i = 0; i < holdings_.size(); ++i) {
-    const LeaseMark lease = fences_[i]->mark();
+    const LeaseMark lease = fences_[i]->MarkForHeirs(Now());
     auto saved = at_once ? holdings_[i]->Save(ctx, txid, *checksum, lease)
                          : holdings_[i]->SaveIfQuiet(ctx, txid, *checksum, lease);
     if (!saved.ok()) log_.Debug("cannot save the catalogue", {{"error", saved.error().message()}});

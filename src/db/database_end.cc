@@ -167,7 +167,8 @@ void Database::ReleaseLeases(const Context& ctx) {
 bool Database::KeepsMarks() {
   if (attachment_) return meta_lock_ != nullptr;
   for (std::size_t i = 0; parked_ && i < holdings_.size(); ++i) {
-    if (holdings_[i]->has_old_mark(fences_[i]->mark())) return meta_lock_ || LockMeta().ok();
+    if (holdings_[i]->has_old_mark(fences_[i]->MarkForHeirs(Now())))
+      return meta_lock_ || LockMeta().ok();
   }
   return false;
 }

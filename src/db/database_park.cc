@@ -15,9 +15,8 @@ constexpr std::chrono::seconds kSoon{30};
 constexpr std::chrono::minutes kRarely{5};
 // For applications that still read the WAL when it is to be emptied.
 constexpr std::chrono::milliseconds kReadersLimit{10};
-// When it could not be parked: a file that was just written, or others that are at work.
+// When it could not be parked because its file was just written.
 constexpr std::chrono::nanoseconds kFreshRetry = std::chrono::milliseconds(200);
-constexpr std::chrono::nanoseconds kBusyRetry = std::chrono::seconds(30);
 
 MonoTime NextOf(MonoTime now, std::chrono::nanoseconds grid) {
   return now + grid - now.time_since_epoch() % grid;
@@ -154,8 +153,8 @@ Result<bool> Database::ParkIfWanted(const Context& ctx) {
     // Until it is old enough, unless others are at work, or the clock was set back.
     std::chrono::nanoseconds wait{0};
     if (parked.ok() && attachment_) wait = LS_TRY(UntilOldEnough());
-    const bool fresh = wait.count() > 0 && wait <= kBusyRetry;
-    member_->SetParkable(Now() + (fresh ? std::max(wait, kFreshRetry) : kBusyRetry));
+    const bool fresh = wait.count() > 0 && wait <= OpenDatabases::kBusyRetry;
+    member_->SetParkable(Now() + (fresh ? std::max(wait, kFreshRetry) : OpenDatabases::kBusyRetry));
   }
   return parked;
 }

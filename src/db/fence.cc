@@ -56,6 +56,11 @@ LeaseMark Fence::mark() const {
   return mark_;
 }
 
+LeaseMark Fence::MarkForHeirs(MonoTime now) const {
+  MutexLock lock(mu_);
+  return now < valid_until_ ? LeaseMark() : mark_;
+}
+
 Fence::Term Fence::term() const {
   MutexLock lock(mu_);
   return term_;

@@ -63,6 +63,9 @@ class Fence {
   void Remember(const LeaseMark& mark);
   // To be saved with the holdings, asked before them.
   LeaseMark mark() const;
+  // The same for whoever comes next: unknown while the lease is valid, because with its mark he
+  // could take it from a process that lives.
+  LeaseMark MarkForHeirs(MonoTime now) const;
 
   // Before each change of the replica. Takes the lease if need be. kUnavailable: another has it
   // (blocked_until), or the client's error; kUnsupported: required, and cannot be had.

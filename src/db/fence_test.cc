@@ -53,6 +53,13 @@ class FenceTest : public DbFixture {
   }
   // Another machine takes the lease: at once if it may, else after it has run out.
   Result<Lease> Stranger() { return Leaser(*other_, {"stranger:1", "s"}).Acquire(ctx_); }
+  // What it writes to hold it for so long.
+  std::string StrangersLease(std::chrono::hours duration) {
+    return FormatLease({.generation = 7,
+                        .expires_at = clock_.Now() + duration,
+                        .owner = "stranger:1",
+                        .instance = ""});
+  }
   ReplicaStatus Replica() { return engine().Status().replicas[0]; }
   // Until everything is in sync, and the lease has run out.
   void Quiet() {
@@ -190,16 +197,11 @@ TEST_F(FenceTest, WhileAnotherHoldsItNothingIsWritten) {
   ExpectRestores();
 }
 
-// It ran out in a quiet time, and somebody came: what was known of the replica is void.
 // Its holder had a wrong clock, and is gone: nobody waits for a day that is far away.
 TEST_F(FenceTest, ALeaseOfAWrongClockEnds) {
   SqliteApp app(Path());
   CreateTable(app, 1);
-  const LeaseRecord record{.generation = 7,
-                           .expires_at = clock_.Now() + std::chrono::hours(24),
-                           .owner = "stranger:1",
-                           .instance = ""};
-  ASSERT_TRUE(other_->PutObject(ctx_, kLeaseName, FormatLease(record), "").ok());
+  ASSERT_TRUE(other_->PutObject(ctx_, kLeaseName, StrangersLease(std::chrono::hours(24)), "").ok());
   Run(minutes(4));
   EXPECT_EQ(written_, 0U);
   EXPECT_EQ(Replica().state, ReplicaState::kFailing);
@@ -212,19 +214,16 @@ TEST_F(FenceTest, ALeaseOfAWrongClockEnds) {
 TEST_F(FenceTest, ALeaseOfAWrongClockThatIsRenewedStays) {
   SqliteApp app(Path());
   CreateTable(app, 1);
-  LeaseRecord record{.generation = 7,
-                     .expires_at = clock_.Now() + std::chrono::hours(24),
-                     .owner = "stranger:1",
-                     .instance = ""};
   std::string tag;
   for (int i = 0; i < 20; ++i) {
-    record.expires_at += seconds(30);
-    tag = other_->PutObject(ctx_, kLeaseName, FormatLease(record), tag).value();
+    const std::string lease = StrangersLease(std::chrono::hours(24));
+    tag = other_->PutObject(ctx_, kLeaseName, lease, tag).value();
     Run(seconds(30));
   }
   EXPECT_EQ(written_, 0U);
 }
 
+// It ran out in a quiet time, and somebody came: what was known of the replica is void.
 TEST_F(FenceTest, WhoComesInAQuietTimeIsNoticed) {
   SqliteApp app(Path());
   CreateTable(app, 1);
@@ -482,11 +481,7 @@ TEST_F(FenceTest, OnceWaitsForWhatWasLeft) {
 TEST_F(FenceTest, OnceGivesUpOnALeaseThatStays) {
   SqliteApp app(Path());
   CreateTable(app, 1);
-  const LeaseRecord record{.generation = 7,
-                           .expires_at = clock_.Now() + std::chrono::hours(1),
-                           .owner = "stranger:1",
-                           .instance = ""};
-  ASSERT_TRUE(other_->PutObject(ctx_, kLeaseName, FormatLease(record), "").ok());
+  ASSERT_TRUE(other_->PutObject(ctx_, kLeaseName, StrangersLease(std::chrono::hours(1)), "").ok());
   const MonoTime begun = clock_.Monotonic();
   const auto synced = engine().SyncOnce(ctx_);
   ASSERT_FALSE(synced.ok());

@@ -139,6 +139,7 @@ void Holdings::Void() {
 
 Result<void> Holdings::SaveIfQuiet(const Context& ctx, Txid end, std::uint64_t checksum,
                                    const LeaseMark& lease) {
+  if (!unsaved()) return {};
   {
     MutexLock lock(mu_);
     if (std::exchange(changes_when_asked_, changes_) != changes_) return {};

@@ -153,14 +153,8 @@ TEST_F(KeeperTest, TheMergeAfterALoneCommitCostsNoLease) {
 TEST_F(KeeperTest, TheCatalogueIsSavedWhenTheFirstSyncIsDone) {
   SqliteApp app(Path());
   Create(app);
-  const auto saved = [this] {
-    const auto files = split_.List(Meta());
-    return files.ok() && std::ranges::any_of(files.value(), [](const DirectoryEntry& file) {
-             return file.name.starts_with("catalogue-");
-           });
-  };
   int waited = 0;
-  while (!saved() && waited < 100) {
+  while (SavedCatalogue().empty() && waited < 100) {
     Run(seconds(1));
     ++waited;
   }

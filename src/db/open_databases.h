@@ -55,6 +55,8 @@ class OpenDatabases {
   };
 
   static constexpr std::chrono::seconds kAskAgain{5};
+  // One that cannot be closed because others are at work is asked again after so long.
+  static constexpr std::chrono::seconds kBusyRetry{30};
 
  private:
   // Whoever waits longest may ask again.

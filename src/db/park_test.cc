@@ -35,12 +35,16 @@ class ParkTest : public DbFixture {
     engine_ = std::make_unique<Database>(*env_, scheduler_, ParkingOptions(), log_);
     Run(seconds(1));
   }
+  // The database file, so long from now.
+  void SetWritten(std::chrono::hours from_now) {
+    std::filesystem::last_write_time(Path(),
+                                     std::filesystem::file_time_type::clock::now() + from_now);
+  }
   // The file's times are those of the real clock, and the engine's are simulated. One that is
   // parked already (on a slow machine) is left as it is: this would be a change.
   void Age() {
     if (State() == DatabaseState::kParked) return;
-    std::filesystem::last_write_time(
-        Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+    SetWritten(-std::chrono::hours(1));
   }
   void Park() {
     Run(minutes(6));
@@ -55,8 +59,7 @@ class ParkTest : public DbFixture {
       SqliteApp app(Path());
       CreateTable(app, 5);
     }
-    std::filesystem::last_write_time(
-        Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+    SetWritten(-std::chrono::hours(1));
     DatabaseOptions options = Options();
     options.open_databases = &all;
     engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
@@ -227,8 +230,7 @@ TEST_F(ParkTest, AStopSavesTheMarkThatItLeaves) {
     SqliteApp app(Path());
     CreateTable(app, 5);
   }
-  std::filesystem::last_write_time(
-      Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  SetWritten(-std::chrono::hours(1));
   DatabaseOptions options = ParkingOptions();
   options.upkeep.levels = {seconds(2)};
   const auto start = [&] {
@@ -248,6 +250,32 @@ TEST_F(ParkTest, AStopSavesTheMarkThatItLeaves) {
   EXPECT_EQ(recorded_.Count("somebody else had the lease"), 0);
 }
 
+// It is parked under a lease that is valid. Whoever takes the state directory has to wait for that:
+// the process lives, and may still write.
+TEST_F(ParkTest, AnHeirWaitsForTheLeaseOfAParkedDatabase) {
+  {
+    SqliteApp app(Path());
+    CreateTable(app, 5);
+  }
+  SetWritten(-std::chrono::hours(1));
+  DatabaseOptions options = ParkingOptions();
+  options.upkeep.levels = {seconds(2)};
+  engine_ = std::make_unique<Database>(*env_, scheduler_, options, log_);
+  Run(seconds(10));
+  ASSERT_EQ(State(), DatabaseState::kParked);
+  // It finds the catalogue, and nothing to do; and then a commit, before the parked one hears of
+  // it.
+  Database heir(*env_, scheduler_, Options(), log_);
+  ASSERT_TRUE(heir.SyncOnce(ctx_).ok());
+  SqliteApp app(Path());
+  Write(app, 1);
+  const MonoTime begun = clock_.Monotonic();
+  const auto synced = heir.SyncOnce(ctx_);
+  ASSERT_TRUE(synced.ok()) << synced.error().message();
+  EXPECT_GT(clock_.Monotonic() - begun, seconds(10));
+  ExpectRestores();
+}
+
 // What the replica holds is another history's, and the database is closed before anybody knows.
 TEST_F(ParkTest, AnotherHistoryIsGoneOnAbove) {
   for (const bool at_the_stop : {false, true}) {
@@ -265,8 +293,7 @@ TEST_F(ParkTest, AnotherHistoryIsGoneOnAbove) {
       std::filesystem::remove_all(Meta());
       app.Exec("DELETE FROM t");
     }
-    std::filesystem::last_write_time(
-        Path(), std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+    SetWritten(-std::chrono::hours(1));
     if (at_the_stop) {
       store_.SetFaults([](StorageCall, const FileId&) { return StorageFault::kFailBefore; });
     }
@@ -292,8 +319,7 @@ TEST_F(ParkTest, AFileFromTheFutureIsLookedAtRarely) {
     SqliteApp app(Path());
     CreateTable(app, 5);
   }
-  std::filesystem::last_write_time(
-      Path(), std::filesystem::file_time_type::clock::now() + std::chrono::hours(24));
+  SetWritten(std::chrono::hours(24));
   Start();
   Run(minutes(2));
   EXPECT_EQ(State(), DatabaseState::kReplicating);

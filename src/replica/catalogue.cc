@@ -104,6 +104,13 @@ std::optional<FileInfo> Catalogue::Find(const FileId& id) const {
   return InfoOf(id.level, *at);
 }
 
+std::size_t Catalogue::FirstBehind(Level level, Txid txid) const {
+  const auto& entries = LevelOf(level);
+  const auto at = std::ranges::upper_bound(entries, txid, {},
+                                           [](const Entry& entry) { return entry.txids.min; });
+  return static_cast<std::size_t>(at - entries.begin());
+}
+
 std::size_t Catalogue::file_count() const {
   std::size_t count = 0;
   for (const Entries& entries : levels_) count += entries.size();

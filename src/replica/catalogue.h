@@ -61,6 +61,8 @@ class Catalogue {
   std::size_t count(Level level) const { return LevelOf(level).size(); }
   FileInfo at(Level level, std::size_t index) const;
   std::optional<FileInfo> Find(const FileId& id) const;
+  // Index of the first file of a level that begins behind `txid`; the count if none does.
+  std::size_t FirstBehind(Level level, Txid txid) const;
   std::size_t file_count() const;
 
   Txid newest(Level level) const;  // Greatest max TXID; 0 if the level is empty.

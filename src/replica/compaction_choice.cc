@@ -162,7 +162,8 @@ class PassedBy {
     if (to == from.Next() || taken) return run;
     Txid end = from;
     std::uint64_t bytes = 0;
-    for (std::size_t i = FirstBehind(from); i < catalogue_.count(kLevel0); ++i) {
+    for (std::size_t i = catalogue_.FirstBehind(kLevel0, from); i < catalogue_.count(kLevel0);
+         ++i) {
       const FileInfo file = catalogue_.at(kLevel0, i);
       bytes += file.size_bytes;
       const bool full = run.size() >= bounds_.max_files || bytes > bounds_.max_bytes;
@@ -178,20 +179,6 @@ class PassedBy {
     // Perhaps an image: nobody needs to find out.
     if (run.size() == 1 && HasSnapshot(catalogue_, run.front().id.txids.max)) return {};
     return run;
-  }
-
-  std::size_t FirstBehind(Txid txid) const {
-    std::size_t low = 0;
-    std::size_t high = catalogue_.count(kLevel0);
-    while (low < high) {
-      const std::size_t middle = low + (high - low) / 2;
-      if (catalogue_.at(kLevel0, middle).id.txids.min <= txid) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
   }
 
   const Catalogue& catalogue_;

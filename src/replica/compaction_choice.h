@@ -61,8 +61,8 @@ struct CompactionChoice {
 };
 
 // The sources of the next file of level `to` (1 to 8), from the level below: those above the newest
-// that `to` holds; for level 1 first those that it has passed by, or level 0 could not go. `images`
-// are files known to be images.
+// that `to` holds; for level 1 first those that it has passed by, because otherwise level 0 would
+// never be removed. `images` are files known to be images.
 //
 // If an earlier write to the level is doubtful, the same sources are chosen again as long as they
 // are there, so that the same file is tried and not another one beside it. A single file that a
