@@ -1,5 +1,6 @@
 #include "db/holdings.h"
 
+#include "base/file_stream.h"
 #include "tests/support/db_fixture.h"
 
 namespace litestream {
@@ -51,9 +52,11 @@ TEST(Holdings, ListingThatSomethingCameBetween) {
 class HoldingsTest : public DbFixture, protected ReplicaHost {
  protected:
   std::filesystem::path LocalPath(Txid) const override { return {}; }
-  void RequestRebase(Txid) override {}
+  void RequestRebase(Txid) override { ++rebases_; }
   void RequestFull() override {}
   std::uint64_t DatabaseBytes() const override { return 0; }
+
+  int rebases_ = 0;
 };
 
 // Local files of another history may have the names of the last one's: nothing may be made of the
@@ -71,6 +74,30 @@ TEST_F(HoldingsTest, AnotherChainMakesThemUnknownAtOnce) {
   uploader.Offer({.chain = 2});
   EXPECT_FALSE(Known(holdings));
   EXPECT_FALSE(holdings.Learn(Of(Level0(1)), listing_begun));
+}
+
+// A database that is opened while the replica is listed may be further than it was.
+TEST_F(HoldingsTest, AnotherChainWhileItListsIsNotBehind) {
+  Holdings holdings;
+  const ReplicaOptions replica = ReplicaIn(store_);
+  const auto body = MakeFileSource(
+      Env::Real().Open(dir_.path() / "body", {.write = true, .create = true}).value());
+  ASSERT_TRUE(replica.client->Write(ctx_, Level0(2).id, *body, {.size_bytes = 0}).ok());
+  Fence fence(Env::Real(), *replica.client, holdings, LeaseMode::kAuto, log_);
+  Uploader uploader(Env::Real(), scheduler_, *this, fence, holdings, replica, log_);
+  uploader.Offer({.range = TxidRange{Txid{1}, Txid{1}}, .chain = 1});
+  store_.SetFaults([&](StorageCall call, const FileId&) {
+    if (call == StorageCall::kList) {
+      uploader.Offer({.range = TxidRange{Txid{2}, Txid{2}}, .chain = 2});
+    }
+    return StorageFault();
+  });
+  (void)uploader.Drain(ctx_, 1).ok();
+  EXPECT_EQ(rebases_, 0);
+  store_.SetFaults(nullptr);
+  uploader.Offer({.range = TxidRange{Txid{1}, Txid{1}}, .chain = 3});
+  (void)uploader.Drain(ctx_, 1).ok();
+  EXPECT_EQ(rebases_, 1);
 }
 
 }  // namespace

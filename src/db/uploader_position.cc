@@ -68,6 +68,9 @@ Result<bool> Uploader::FindPosition(const Context& ctx, const LocalFiles& files)
   base_damaged_ = false;
   Result<bool> ours = true;
   if (newest != Txid{}) ours = IsOurs(ctx, files, listing);
+  // Others are offered since: a parked database was opened, say, and goes on where somebody else
+  // took it.
+  if (Files().chain != chain_) return false;
   if (!ours.ok() && ours.error().Is(ErrorCode::kCorruption)) {
     NoteDamage(ours.error());
     ours = true;

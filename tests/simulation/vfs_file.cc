@@ -110,6 +110,21 @@ int DiskFile::Control(int op, void* arg) {
 
 // --- Locks of the database file. ---
 
+// Connections of one process change what they share one at a time.
+class MainFile::Mutex {
+ public:
+  explicit Mutex(MainFile& file) : inode_(*file.inode_) {
+    while (inode_.locking && !file.process_.dead()) file.process_.Sleep(kMutexPoll);
+    inode_.locking = true;
+  }
+  ~Mutex() { inode_.locking = false; }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+
+ private:
+  VfsInode& inode_;
+};
+
 bool MainFile::Set(std::uint64_t place, Kind kind) {
   const bool failed =
       process_.Enter("lock", path_, Cost::kInstant, place, static_cast<std::uint64_t>(kind))
@@ -129,6 +144,11 @@ int MainFile::LockShared() {
 }
 
 int MainFile::Lock(int level) {
+  const Mutex alone(*this);
+  return LockAlone(level);
+}
+
+int MainFile::LockAlone(int level) {
   if (process_.dead()) return SQLITE_IOERR_LOCK;
   if (level_ >= level) return SQLITE_OK;
   VfsInode& inode = *inode_;
@@ -156,6 +176,7 @@ int MainFile::Lock(int level) {
 
 int MainFile::Unlock(int level) {
   if (level_ <= level) return SQLITE_OK;
+  const Mutex alone(*this);
   VfsInode& inode = *inode_;
   if (level_ > SQLITE_LOCK_SHARED) {
     if (level == SQLITE_LOCK_SHARED) Set(kSharedFirst, Kind::kShared);

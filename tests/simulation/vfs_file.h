@@ -97,6 +97,7 @@ struct VfsInode {
   std::vector<std::unique_ptr<File>> pending;  // Closed, but a close would drop others' locks.
   std::weak_ptr<ShmNode> shm;
   bool opening_shm = false;
+  bool locking = false;  // A connection takes or drops locks: the unix VFS has a mutex.
 };
 
 // The database itself.
@@ -118,7 +119,9 @@ class MainFile final : public DiskFile {
   int ShmUnmap(bool remove) override;
 
  private:
+  class Mutex;
   bool Set(std::uint64_t place, PosixLocks::Kind kind);
+  int LockAlone(int level);
   int LockShared();
   int LockShm(int first, int count, int flags, unsigned mask);
 
