@@ -6,9 +6,8 @@
 
 #include <fmt/core.h>
 
-#include "backend/file/file_client.h"
 #include "base/try.h"
-#include "cli/s3_replica.h"
+#include "cli/backends.h"
 #include "config/paths.h"
 #include "storage/counted_client.h"
 #include "storage/limited_client.h"
@@ -81,32 +80,11 @@ Logger MakeLogger(const config::LoggingConfig& logging, std::string_view level, 
       MakeLogSink(force_stderr || logging.to_stderr ? 2 : 1, config::ParseLogLevel(level), format));
 }
 
-namespace {
-
-// The directory of a replica of type file.
-Result<std::string> RootOf(Env& env, const config::ReplicaConfig& replica) {
-  if (!replica.encoded_path.empty() && !LS_TRY(Exists(env, replica.path)) &&
-      LS_TRY(Exists(env, replica.encoded_path))) {
-    return replica.encoded_path;
-  }
-  return replica.path;
-}
-
-}  // namespace
-
 Result<std::unique_ptr<ReplicaClient>> MakeReplicaClient(Env& env,
                                                          const config::ReplicaConfig& replica,
                                                          const FileOwner& owner,
                                                          const SharedByReplicas& shared) {
-  std::unique_ptr<ReplicaClient> client;
-  if (replica.type == "file") {
-    client = MakeFileClient(env, {.root = LS_TRY(RootOf(env, replica)), .owner = owner});
-  } else if (replica.type == "s3") {
-    client = LS_TRY(MakeS3Replica(replica));
-  } else {
-    return Error(ErrorCode::kUnsupported,
-                 fmt::format("replica type {} is not available in this build", replica.type));
-  }
+  std::unique_ptr<ReplicaClient> client = LS_TRY(MakeBackend(env, replica, owner));
   if (shared.counts) client = MakeCountedClient(std::move(client), shared.counts);
   if (shared.limiter) client = MakeLimitedClient(std::move(client), shared.limiter);
   return client;

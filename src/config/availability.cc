@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <iterator>
+
 #include <fmt/core.h>
 
 #include "config/config.h"
@@ -14,6 +17,8 @@ Error NotAvailable(const Config& config, std::string_view key, std::string_view 
                fmt::format("{}{} is not available in this build{}{}", position, setting,
                            hint.empty() ? "" : "; ", hint));
 }
+
+constexpr std::string_view kBackends[] = {"file", "s3"};
 
 // Sections whose mere presence asks for something.
 struct Feature {
@@ -44,7 +49,7 @@ Result<void> CheckAvailable(const Config& config) {
   }
   for (const DatabaseConfig& database : config.databases) {
     for (const ReplicaConfig& replica : database.replicas) {
-      if (replica.type == "file" || replica.type == "s3") continue;
+      if (std::ranges::find(kBackends, replica.type) != std::end(kBackends)) continue;
       return NotAvailable(config, "", fmt::format("replica type {}", replica.type), "");
     }
   }
