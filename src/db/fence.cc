@@ -230,7 +230,7 @@ Result<void> Fence::Acquire(const Context& ctx) {
   const LogFields where = {{"path", client_.Describe()}};
   if (waited) log_.Info("took the lease of the replica, which another process had", where);
   if (was_lost && !waited) {
-    log_.Warn("somebody else had the lease of the replica, or removed it; looking at it anew",
+    log_.Warn("another process wrote the lease of the replica, or removed it; looking at it anew",
               where);
   }
   return {};

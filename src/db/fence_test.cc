@@ -273,7 +273,7 @@ TEST_F(FenceTest, WhoCameAndWentIsNoticed) {
     EXPECT_EQ(AskedSince().lists, 10U);
     Quiet();
   }
-  EXPECT_EQ(recorded_.Count("somebody else had the lease"), 2);
+  EXPECT_EQ(recorded_.Count("another process wrote the lease"), 2);
   ExpectRestores();
 }
 
@@ -291,7 +291,7 @@ TEST_F(FenceTest, WhatWasSavedIsVoidIfSomebodyCame) {
   Run(minutes(1));
   EXPECT_EQ(Replica().state, ReplicaState::kInSync) << Replica().error;
   EXPECT_EQ(AskedSince().lists, 10U);
-  EXPECT_EQ(recorded_.Count("somebody else had the lease"), 1);
+  EXPECT_EQ(recorded_.Count("another process wrote the lease"), 1);
 }
 
 // A store that is away when the lease is due: it goes on while the lease is good, not longer.
@@ -445,7 +445,7 @@ TEST_F(FenceTest, AStopSavesTheMarkThatItLeaves) {
   Write(app, 1);
   Run(seconds(3));
   EXPECT_EQ(AskedSince(), (Asked{.gets = 0, .puts = 1, .lists = 10}));
-  EXPECT_EQ(recorded_.Count("somebody else had the lease"), 0);
+  EXPECT_EQ(recorded_.Count("another process wrote the lease"), 0);
 }
 
 // A place without conditional writes.

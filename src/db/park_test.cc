@@ -247,7 +247,7 @@ TEST_F(ParkTest, AStopSavesTheMarkThatItLeaves) {
   Write(app, 1);
   Run(minutes(1));
   ExpectLevel();
-  EXPECT_EQ(recorded_.Count("somebody else had the lease"), 0);
+  EXPECT_EQ(recorded_.Count("another process wrote the lease"), 0);
 }
 
 // It is parked under a lease that is valid. Whoever takes the state directory has to wait for that:

@@ -128,9 +128,10 @@ void EngineWatch::OnLine(Process& process, std::string_view message, const LogFi
     OnComparison(now, FieldOf(fields, "reason"));
   } else if (message == "validation error detected") {
     OnWrongCatalogue(now, FieldOf(fields, "type"));
-  } else if (message.starts_with("somebody else had the lease of the replica")) {
+  } else if (message.starts_with("another process wrote the lease of the replica")) {
     const Excuses excuses = excuses_();
-    if (now.people == 0 && !excuses.other_replicator && !excuses.strangers) {
+    if (now.people == 0 && !excuses.other_replicator && !excuses.strangers &&
+        !excuses.lease_of_the_dead()) {
       Unexplained(message, "");
     }
   } else if (message.starts_with("local files that a replica does not take")) {

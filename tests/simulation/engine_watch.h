@@ -32,6 +32,7 @@ class EngineWatch {
     bool deletes_in_doubt = false;  // Nobody knows whether they were done.
     bool lies = false;              // They were said to be done, and were not.
     bool strangers = false;         // Had a lease.
+    std::function<bool()> lease_of_the_dead;
   };
   void SetExcuses(std::function<Excuses()> excuses) { excuses_ = std::move(excuses); }
 

@@ -128,6 +128,7 @@ class StoreClient final : public ReplicaClient {
   Result<std::string> PutObject(const Context& ctx, std::string_view name, std::string_view content,
                                 std::string_view tag) override {
     store_.lease_writer_ = 0;
+    store_.lease_writers_.insert(process_.pid());
     const Fate fate = LS_TRY(Travel(ctx, "put object", name));
     auto put = inner_->PutObject(ctx, name, content, tag);
     if (fate.lose_answer) return Away("put object");

@@ -69,6 +69,11 @@ class Store {
   bool lied() const { return lied_; }
   // The process that wrote the lease last, and knows it; 0: none.
   std::uint32_t lease_writer() const { return lease_writer_; }
+  // Somebody wrote it and died, and could leave nobody the mark. Says so once.
+  bool TakeLeaseOfTheDead() {
+    return std::erase_if(lease_writers_, [&](std::uint32_t pid) { return world_.HasDied(pid); }) >
+           0;
+  }
   // How often files were removed.
   std::uint64_t removals() const { return removals_; }
 
@@ -141,6 +146,7 @@ class Store {
   std::set<FileId> maybe_gone_;
   bool lied_ = false;
   std::uint32_t lease_writer_ = 0;
+  std::set<std::uint32_t> lease_writers_;
   std::uint64_t removals_ = 0;
   std::uint64_t requests_ = 0;
   std::uint64_t cost_of_changes_ = 0;

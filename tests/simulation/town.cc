@@ -47,6 +47,10 @@ Town::Town(World& world, const Plan& plan, bool log)
       excuses.lies |= site->store.lied();
       excuses.strangers |= site->store.strangers() > 0;
     }
+    excuses.lease_of_the_dead = [this] {
+      return std::ranges::any_of(sites_,
+                                 [](const auto& site) { return site->store.TakeLeaseOfTheDead(); });
+    };
     return excuses;
   });
   for (int i = 0; i < (plan.second_replica ? 2 : 1); ++i) {

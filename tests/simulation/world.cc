@@ -123,6 +123,7 @@ void World::EndThread(Thread& thread) {
   std::erase_if(process.threads_, [&](const auto& t) { return t.get() == &thread; });
   if (!process.threads_.empty()) return;
   Note(process.name(), process.dead() ? "died" : "exit", "", process.pid());
+  if (process.dead()) died_.insert(process.pid());
   locks_.Die(process.pid());
   processes_.erase(process.pid());
   for (Thread* const waiter : std::exchange(exit_waiters_, {})) Wake(*waiter);

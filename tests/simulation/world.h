@@ -140,6 +140,8 @@ class World {
     if (on_wal_index_) on_wal_index_(index);
   }
   // The disk has lost what was not synced, the dead have not unwound yet.
+  // Killed, and not ended by itself.
+  bool HasDied(std::uint32_t pid) const { return died_.contains(pid); }
   void SetOnPowerFailure(std::function<void()> then) { on_power_failure_ = std::move(then); }
   // Called before anybody else may run: the model looks at what is published.
   void SetObserver(std::function<void()> observer) { observer_ = std::move(observer); }
@@ -180,6 +182,7 @@ class World {
   std::string failure_;
   std::vector<Fault> faults_;
   std::optional<std::set<std::uint64_t>> script_;
+  std::set<std::uint32_t> died_;
   bool faults_enabled_ = true;
   std::int64_t disk_full_until_ns_ = 0;
   std::uint64_t boots_ = 0;
