@@ -322,7 +322,15 @@ Result<Batch> Capture::Incremental(const Context& ctx, Attachment& attachment, c
   SetPosition(header, segment.start.offset_bytes, view.salts, segment.end);
   out.old_pages = position_.commit_pages;
   out.checksum = DatabaseChecksum(position_.after.value_or(0));
-  if (newest_is_open_) LS_TRY(TakeInNewest(ctx, out));
+  if (newest_is_open_) {
+    auto taken = TakeInNewest(ctx, out);
+    // Somebody removed it: this is the next file, and the replicas get a snapshot.
+    if (!taken.ok() && taken.error().Is(ErrorCode::kNotFound)) {
+      CloseNewest();
+    } else {
+      LS_TRY(std::move(taken));
+    }
+  }
   LS_TRY(Begin(out, header));
   LS_TRY(AddSegmentPages(ctx, out, attachment, view, segment));
   LS_TRY(DropPages(out, position_.commit_pages, segment.commit_pages));

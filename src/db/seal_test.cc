@@ -144,6 +144,27 @@ TEST_F(SealTest, CloseUploadsIt) {
   ExpectLevel();
 }
 
+// Somebody removes it, or everything: what it holds is sent again with the next snapshot.
+TEST_F(SealTest, IsRemovedBeforeTheNextCapture) {
+  SqliteApp app(Path());
+  Create(app);
+  for (const bool everything : {false, true}) {
+    SCOPED_TRACE(everything);
+    Load();
+    Run(seconds(1));
+    const Txid seal = NewestLocal();
+    ASSERT_EQ(seal, NewestOnReplica().Next());
+    const auto removed =
+        everything ? memory_.RemoveTree(Meta())
+                   : memory_.Remove(Meta() / "ltx" / "0" / FormatLtxFilename({seal, seal}));
+    ASSERT_TRUE(removed.ok());
+    Write(1);
+    Run(minutes(10));
+    ExpectLevel();
+    EXPECT_EQ(engine().Status().state, DatabaseState::kReplicating);
+  }
+}
+
 // What the application does between the capture and the seal, and what comes after.
 TEST_F(SealTest, GrowsAndShrinks) {
   SqliteApp app(Path(), "PRAGMA auto_vacuum = full");
