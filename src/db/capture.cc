@@ -591,7 +591,11 @@ Result<void> Capture::FlushSums() {
   header.txid = position_.txid;
   header.checksum = *position_.after;
   header.database = database_;
-  return sums_.Flush(header);
+  auto flushed = sums_.Flush(header);
+  // What a sync that failed was to write may be lost, and the next one succeeds all the same. So
+  // the entries are set again, by the local files, before the header may say that they are there.
+  if (!flushed.ok()) sums_valid_ = false;
+  return flushed;
 }
 
 Txid Capture::sums_durable_txid() const {

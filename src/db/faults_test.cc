@@ -162,6 +162,35 @@ TEST_F(FaultsTest, MarkBehindACaptureThatFailedHalfway) {
   ExpectRestores();
 }
 
+// What a sync that failed was to write is lost, and the next one says nothing of it.
+TEST_F(FaultsTest, SyncOfThePageSumsThatFailed) {
+  RecordedLog log(LogLevel::kInfo);
+  log_ = log.logger();
+  SqliteApp app(Path());
+  app.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)");
+  Write(app, 20);
+  Run(std::chrono::minutes(5));
+  int syncs = 0;
+  memory_.SetFault([&syncs](const EnvCallInfo& info) -> std::optional<EnvFault> {
+    if (info.call != EnvCall::kSyncData || info.path.filename() != "pages.sum" || ++syncs != 1) {
+      return std::nullopt;
+    }
+    return EnvFault{.code = ErrorCode::kIo};
+  });
+  app.Exec("UPDATE t SET x = randomblob(300)");
+  Run(std::chrono::minutes(5));
+  // Nothing that the next one changes.
+  app.Exec("DELETE FROM t WHERE id = 1");
+  Run(std::chrono::minutes(5));
+  EXPECT_GT(syncs, 2);
+  Stop();
+  memory_.SetFault(nullptr);
+  memory_.Crash([](const UnsyncedChange& change) { return change.path.filename() != "pages.sum"; });
+  Run(std::chrono::minutes(5));
+  EXPECT_EQ(log.Count("page sums do not add up"), 0);
+  ExpectRestores();
+}
+
 // R23: the power fails at the n-th call; what was not synced is lost, in part or whole. Every
 // transaction that the replica held then still restores to what it was, and the newest state is the
 // database's.

@@ -58,7 +58,8 @@ class PageSums {
   // Entries in ascending order.
   Result<void> Set(std::span<const PageSumEntry> entries);
 
-  // Makes all entries durable, then the header.
+  // Makes all entries durable, then the header. After an error nobody knows which entries since
+  // header() are, and no later Flush can tell: they have to be set again before it.
   Result<void> Flush(const PageSumsHeader& header);
 
   // Throws the table away and starts an empty one without a header.
