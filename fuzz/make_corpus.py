@@ -90,7 +90,33 @@ def urls(golden):
         yield case["url"].encode()
 
 
+S3_ANSWERS = (
+    "\0\nretry-after: 7\nx-amz-bucket-region: eu-west-1\n\n<Error><Code>SlowDown</Code>"
+    "<Message>later</Message><Region>x</Region></Error>",
+    "\0\nRetry-After: Sat, 28 Nov 2026 00:36:59 GMT\n\n",
+    '\1{"Code":"Success","AccessKeyId":"A","SecretAccessKey":"B","Token":"C",'
+    '"Expiration":"2026-11-28T00:36:59Z"}',
+    "\2<R><AssumeRoleResult><Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>B"
+    "</SecretAccessKey><SessionToken>C</SessionToken><Expiration>2026-11-28T00:36:59Z"
+    "</Expiration></Credentials></AssumeRoleResult></R>",
+    "\3default\n[default]\naws_access_key_id = A # x\n[profile a]\ns3 =\n  b = c\n",
+    "\4https://[::1]:9000/a/b",
+    "\5Sat, 28 Nov 2026 00:36:59 GMT",
+)
+
+
+def s3_answers(golden):
+    for text in S3_ANSWERS:
+        yield text.encode()
+
+
+def xml(golden):
+    yield b'<?xml version="1.0"?><a:A xmlns:a="b"><B c="d">&amp;&#13;</B><![CDATA[<]]></a:A>'
+
+
 SEEDS = {
+    "s3_answer_fuzz": s3_answers,
+    "xml_fuzz": xml,
     "wal_fuzz": wal,
     "names_fuzz": names,
     "ltx_decoder_fuzz": ltx,

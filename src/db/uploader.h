@@ -172,7 +172,7 @@ class Uploader {
   Result<bool> PassInTurn(const Context& ctx);
   // One pass. True: nothing is left to upload.
   Result<bool> Pass(const Context& ctx);
-  void Report(const std::vector<CatalogueDifference>& differences);
+  void Report(std::vector<CatalogueDifference> differences);
   Result<bool> KnowPosition(const Context& ctx, const LocalFiles& files);
   Result<void> TakeLease(const Context& ctx);
   Result<void> HoldLease(const Context& ctx);

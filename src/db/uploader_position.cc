@@ -1,5 +1,6 @@
 // Where a replica ends, and whether what it holds is ours.
 
+#include <algorithm>
 #include <array>
 #include <span>
 #include <utility>
@@ -19,6 +20,8 @@ namespace {
 // Before something is uploaded the replica is listed, once after a start and then this often:
 // somebody may have removed files that ours build on.
 constexpr std::chrono::hours kListingInterval{12};
+// Of a comparison, in the log. Where a whole history was copied in, each of its files is one.
+constexpr std::size_t kMaxReported = 10;
 
 }  // namespace
 
@@ -159,12 +162,20 @@ Result<bool> Uploader::RecallAt(const Context& ctx, Txid end) {
 
 // What is known of the replica is what its listing says; where it is not, the listing is right, and
 // whatever is missing gets healed.
-void Uploader::Report(const std::vector<CatalogueDifference>& differences) {
-  for (const CatalogueDifference& difference : differences) {
+void Uploader::Report(std::vector<CatalogueDifference> differences) {
+  // What we did not know comes first.
+  std::stable_sort(differences.begin(), differences.end(),
+                   [](const auto& a, const auto& b) { return a.kind < b.kind; });
+  for (const CatalogueDifference& difference :
+       std::span(differences).first(std::min(differences.size(), kMaxReported))) {
     const FileId& id = difference.file.id;
     log_.Warn("validation error detected", {{"level", int{id.level.value}},
                                             {"type", std::string(ToString(difference.kind))},
                                             {"file", FormatLtxFilename(id.txids)}});
+  }
+  if (differences.size() > kMaxReported) {
+    log_.Warn("more validation errors, not shown",
+              {{"count", std::uint64_t{differences.size() - kMaxReported}}});
   }
 }
 

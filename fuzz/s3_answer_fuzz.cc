@@ -1,0 +1,101 @@
+// What servers say to the S3 backend, and what lies in AWS's files: the first byte says what the
+// rest is. Nothing that a server says breaks a line of the log, or makes us wait for ever.
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "backend/s3/credentials.h"
+#include "backend/s3/s3_error.h"
+#include "fuzz/require.h"
+#include "http/curl_error.h"
+#include "http/headers.h"
+#include "http/uri.h"
+
+namespace litestream {
+namespace {
+
+constexpr WallTime kNow{std::chrono::milliseconds(1'767'323'045'679)};
+
+void RequireOneLine(std::string_view text) {
+  Require(std::ranges::none_of(text, [](char c) { return c == '\n' || c == '\r' || c == '\0'; }));
+}
+
+std::string_view TakeLine(std::string_view& text) {
+  const std::size_t end = std::min(text.find('\n'), text.size());
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return line;
+}
+
+void TestAnswer(std::string_view text) {
+  constexpr int kStatuses[] = {200, 301, 307, 400, 401, 403, 404, 409, 412, 429, 500, 501, 503};
+  http::Response response;
+  response.status = kStatuses[text.empty() ? 0 : static_cast<unsigned char>(text[0]) % 13];
+  while (!text.empty()) {
+    http::Header header;
+    const std::string_view line = TakeLine(text);
+    if (line.empty()) break;
+    if (http::ParseHeader(line, header)) response.headers.push_back(header);
+  }
+  response.body = text;
+  const s3::ServerError error = s3::ParseServerError(response);
+  const Error said = s3::Describe(error, "list", "bucket");
+  RequireOneLine(said.message());
+  Require(said.message().size() < 5 * http::kMaxShownBytes);
+  const auto wait = s3::RetryAfter(response.headers, kNow);
+  Require(wait.count() >= 0 && wait <= std::chrono::hours(24));
+}
+
+void TestCredentials(const Result<s3::Credentials>& found) {
+  if (!found.ok()) return RequireOneLine(found.error().message());
+  Require(!found.value().keys.access_key_id.empty());
+  Require(!found.value().keys.secret_access_key.empty());
+}
+
+void TestIni(std::string_view text) {
+  const std::string section(TakeLine(text));
+  for (const auto& [name, value] : s3::IniSection(text, section)) {
+    Require(http::LowerCase(name) == name);
+    RequireOneLine(value.substr(0, value.find('\0')));
+  }
+}
+
+void TestUrl(std::string_view text) {
+  http::SplitUrl url;
+  if (!http::ParseUrl(text, url)) return;
+  Require(url.scheme == "http" || url.scheme == "https");
+  Require(!url.host.empty());
+  Require(url.path.empty() || url.path.front() == '/');
+  Require(http::HostHeader(url).find('@') == std::string::npos);
+}
+
+void Test(std::string_view text) {
+  if (text.empty()) return;
+  const char kind = text.front();
+  text.remove_prefix(1);
+  switch (kind % 6) {
+    case 0:
+      return TestAnswer(text);
+    case 1:
+      return TestCredentials(s3::ParseJsonCredentials(text));
+    case 2:
+      return TestCredentials(s3::ParseStsCredentials(text));
+    case 3:
+      return TestIni(text);
+    case 4:
+      return TestUrl(text);
+    default:
+      Require(s3::ParseHttpDate(text) >= WallTime());
+  }
+}
+
+}  // namespace
+}  // namespace litestream
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  litestream::Test({reinterpret_cast<const char*>(data), size});
+  return 0;
+}
