@@ -46,12 +46,15 @@ void Holdings::EndFile() {
 std::optional<SavedCatalogue> Holdings::Load() {
   std::shared_ptr<CatalogueFile> file;
   CatalogueOwner owner;
+  bool again = false;
   {
     MutexLock lock(mu_);
     file = file_;
     owner = {.chain = saved_checksum_, .place = place_};
+    again = saved_;
   }
-  return file ? file->Load(owner) : std::nullopt;
+  if (!file) return std::nullopt;
+  return again ? file->LoadAgain(owner) : file->Load(owner);
 }
 
 Result<void> Holdings::Discard() {
@@ -159,6 +162,8 @@ Result<void> Holdings::Save(const Context& ctx, Txid end, std::uint64_t checksum
   {
     MutexLock lock(mu_);
     if (saved_ && !catalogue_ && loaded) catalogue_ = std::move(loaded->catalogue);
+    // Another process has saved its own there, and its mark goes with that.
+    if (old_mark && !loaded) saved_ = false;
     const bool can = catalogue_ && file_ && under_way_ == 0 && catalogue_->doubtful().empty() &&
                      catalogue_->newest() == end && catalogue_->ContiguousEnd() == end;
     if (can) {

@@ -49,6 +49,37 @@ TEST(Holdings, ListingThatSomethingCameBetween) {
   }
 }
 
+// Two processes on one state directory: the mark of one never goes with what the other knew.
+TEST(Holdings, FileOfAnotherProcessIsNotOurs) {
+  const TempDir dir;
+  const Context& ctx = Context::Background();
+  const auto in_file = [&](Holdings& holdings) {
+    holdings.KeepIn(
+        std::make_shared<CatalogueFile>(Env::Real(), dir.path() / "catalogue", FileOwner{}),
+        "place");
+  };
+  const auto mark = [](const char* tag) { return LeaseMark{.generation = 1, .tag = tag}; };
+  Holdings one;
+  Holdings other;
+  in_file(one);
+  in_file(other);
+  ASSERT_TRUE(one.Learn(Of(Level0(1)), one.changes()));
+  ASSERT_TRUE(one.Save(ctx, Txid{1}, 7, mark("of one")).ok());
+  Catalogue more = Of(Level0(1));
+  more.Add({.id = {Level{1}, {Txid{1}, Txid{1}}}, .size_bytes = 100, .created_at = {}});
+  ASSERT_TRUE(other.Learn(more, other.changes()));
+  ASSERT_TRUE(other.Save(ctx, Txid{1}, 7, mark("of the other")).ok());
+  ASSERT_TRUE(one.has_old_mark(mark("of one, later")));
+  ASSERT_TRUE(one.Save(ctx, Txid{1}, 7, mark("of one, later")).ok());
+  EXPECT_FALSE(Known(one));
+  Holdings heir;
+  in_file(heir);
+  const auto recalled = heir.Recall(ctx, Txid{1}, 7);
+  ASSERT_TRUE(recalled.ok() && recalled.value());
+  EXPECT_EQ(recalled.value()->lease.tag, "of the other");
+  EXPECT_EQ(recalled.value()->catalogue, more);
+}
+
 class HoldingsTest : public DbFixture, protected ReplicaHost {
  protected:
   std::filesystem::path LocalPath(Txid) const override { return {}; }

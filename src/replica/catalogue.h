@@ -138,6 +138,9 @@ class CatalogueFile {
   // Unset: unknown, list the replica. A file that is missing, damaged, unreadable or of another
   // owner is no error.
   std::optional<SavedCatalogue> Load(const CatalogueOwner& whose);
+  // The same, of the very file that was saved or loaded here last: another process on the state
+  // directory may have put its own in the place.
+  std::optional<SavedCatalogue> LoadAgain(const CatalogueOwner& whose);
   // Does nothing with a catalogue that has doubtful files: it is not exact. After an error there is
   // this file or none.
   Result<void> Save(const Catalogue& catalogue, const CatalogueOwner& whose,
@@ -147,10 +150,13 @@ class CatalogueFile {
   Result<void> Discard();
 
  private:
+  std::optional<SavedCatalogue> Read(const CatalogueOwner& whose, std::optional<std::uint64_t> crc);
+
   Env& env_;
   const std::string path_;
   const FileOwner owner_;
   bool gone_;
+  std::uint64_t crc_ = 0;  // Of what was saved or loaded last.
 };
 
 }  // namespace litestream

@@ -85,11 +85,21 @@ LeaseMark LoadMark(std::span<const std::byte> bytes) {
 }  // namespace
 
 std::optional<SavedCatalogue> CatalogueFile::Load(const CatalogueOwner& whose) {
+  return Read(whose, std::nullopt);
+}
+
+std::optional<SavedCatalogue> CatalogueFile::LoadAgain(const CatalogueOwner& whose) {
+  return Read(whose, crc_);
+}
+
+std::optional<SavedCatalogue> CatalogueFile::Read(const CatalogueOwner& whose,
+                                                  std::optional<std::uint64_t> crc) {
   const auto read = ReadSmallFile(env_, path_, kMaxFileBytes);
   if (!read.ok()) return std::nullopt;
   const auto bytes = std::as_bytes(std::span(read.value()));
   const auto counts = ParseHeader(bytes, whose);
-  if (!counts) return std::nullopt;
+  if (!counts || (crc && *crc != CrcOf(bytes))) return std::nullopt;
+  crc_ = CrcOf(bytes);
   SavedCatalogue saved;
   const std::byte* at = bytes.data() + kHeaderBytes;
   for (std::size_t level = 0; level < kLevelCount; ++level) {
@@ -128,7 +138,8 @@ Result<void> CatalogueFile::Save(const Catalogue& catalogue, const CatalogueOwne
   }
   StoreMark(lease, at);
   StoreBe32(&file[52], static_cast<std::uint32_t>(SizeOf(lease)));
-  StoreBe64(&file[72], CrcOf(file));
+  crc_ = CrcOf(file);
+  StoreBe64(&file[72], crc_);
   LS_TRY(Discard());  // If this fails to be written, an old one must not be left.
   gone_ = false;
   return WriteFileAtomically(env_, path_, file, owner_);
