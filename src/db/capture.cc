@@ -582,6 +582,15 @@ bool Capture::SumsAreBehind() const {
   return !header || header->txid.value + kMaxFilesToReplay < position_.txid.value;
 }
 
+Result<void> Capture::MendSums(const Context& ctx) {
+  // Once for each position: a damaged file stays damaged.
+  if (sums_valid_ || position_.txid == Txid{} || mended_at_ == position_.txid) return {};
+  mended_at_ = position_.txid;
+  auto replayed = ReplayLocal(ctx);
+  if (!replayed.ok()) mended_at_ = Txid{};
+  return replayed;
+}
+
 Result<void> Capture::FlushSums() {
   CloseNewest();
   if (!sums_valid_ || !position_.after) return {};
@@ -594,7 +603,10 @@ Result<void> Capture::FlushSums() {
   auto flushed = sums_.Flush(header);
   // What a sync that failed was to write may be lost, and the next one succeeds all the same. So
   // the entries are set again, by the local files, before the header may say that they are there.
-  if (!flushed.ok()) sums_valid_ = false;
+  if (!flushed.ok()) {
+    sums_valid_ = false;
+    mended_at_ = Txid{};
+  }
   return flushed;
 }
 

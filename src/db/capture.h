@@ -132,6 +132,9 @@ class Capture {
   // The chain goes on elsewhere: forget the local files; the next file is a full one after `txid`.
   Result<void> Rebase(Txid txid);
 
+  // Page sums that could not be written, or synced, are made right by the local files, if they can
+  // be. (A capture does so itself.)
+  Result<void> MendSums(const Context& ctx);
   // Makes the page sums durable up to the position, so that local files may go.
   Result<void> FlushSums();
   Txid sums_durable_txid() const;
@@ -173,6 +176,7 @@ class Capture {
   Position position_;
   std::optional<PositionNote> note_;
   FileIdentity database_;  // Of the attachment last captured from.
+  Txid mended_at_;  // The position when MendSums last tried.
   bool sums_valid_ = false;
   bool newest_is_open_ = false;
   std::uint64_t newest_before_ = 0;  // The proof's `before` of the newest file.

@@ -201,7 +201,7 @@ Result<NextRun> Database::StepAttached(const Context& ctx, bool just_attached) {
   }
   if (capture_->OwesNote()) LS_TRY(capture_->NoteFiles(*attachment_));
   // Before a checkpoint leaves its seal open: this would close it.
-  LS_TRY(PruneLocal());
+  LS_TRY(PruneLocal(ctx));
   LS_TRY(CheckpointIfDue(ctx));
   LS_TRY(ScrubIfDue(ctx));
   OfferWhatWasOpen(fresh);
@@ -452,10 +452,11 @@ Result<void> Database::ScrubIfDue(const Context& ctx) {
 }
 
 // Local files go when every replica has them, the page sums no longer need them, and they are old.
-Result<void> Database::PruneLocal() {
+Result<void> Database::PruneLocal(const Context& ctx) {
   if (Now() < next_prune_ || !local_->range()) return {};
   next_prune_ = Now() + kSlowTick;
   // The table's header follows, so that a start has little to replay.
+  LS_TRY(capture_->MendSums(ctx));
   LS_TRY(capture_->FlushSums());
   Txid uploaded = local_->range()->max;
   for (const auto& uploader : uploaders_) uploaded = std::min(uploaded, uploader->Status().txid);
@@ -469,17 +470,18 @@ Result<void> Database::PruneLocal() {
     if (LS_TRY(local_->Stat(keep)).modified_at > old) break;
     keep = keep.Next();
   }
-  keep = LS_TRY(DropForTheDead(keep));
-  if (keep == local_->range()->min) return {};
-  keep = std::min(keep, capture_->sums_durable_txid().Next());
+  const Txid most = capture_->sums_durable_txid().Next();
+  keep = std::min(LS_TRY(DropForTheDead(keep, most)), most);
+  if (keep <= local_->range()->min) return {};
   LS_TRY(local_->RemoveBefore(keep));
   OfferFiles();
   return {};
 }
 
 // Local files may not fill the disk because a replica is away. When there are more than a snapshot
-// would cost, it gets one instead, once it is there. Those that are well do not lose any.
-Result<Txid> Database::DropForTheDead(Txid keep) {
+// would cost, it gets one instead, once it is there. Those that are well do not lose any. `limit`:
+// none from there on.
+Result<Txid> Database::DropForTheDead(Txid keep, Txid limit) {
   const std::uint64_t most =
       options_.local_retention_bytes != 0
           ? options_.local_retention_bytes
@@ -495,14 +497,16 @@ Result<Txid> Database::DropForTheDead(Txid keep) {
     }
     taken = std::min(taken, status.txid);
   }
+  const Txid dropped = std::min(taken.Next(), local_->range()->max);
   if (dead.empty() || taken < keep || LS_TRY(local_->TotalBytes()) <= most) return keep;
+  if (std::min(dropped, limit) <= local_->range()->min) return keep;
   log_.Warn(
       "local files that a replica does not take are more than they may be, removing them; it "
       "will get a new snapshot",
       {{"replica", dead},
        {"local_bytes", LS_TRY(local_->TotalBytes())},
        {"local-retention-bytes", most}});
-  return std::min(taken.Next(), local_->range()->max);
+  return dropped;
 }
 
 void Database::OnBatch(const Batch& batch) {

@@ -199,8 +199,8 @@ class Database : private ReplicaHost {
   Result<bool> CheckHold(const Context& ctx);
   Result<void> CheckpointIfDue(const Context& ctx);
   Result<void> ScrubIfDue(const Context& ctx);
-  Result<void> PruneLocal();
-  Result<Txid> DropForTheDead(Txid keep);
+  Result<void> PruneLocal(const Context& ctx);
+  Result<Txid> DropForTheDead(Txid keep, Txid limit);
   void Detach();
   void LoseMeta();
   void KeepHoldings(bool meta_is_new);

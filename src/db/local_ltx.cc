@@ -37,6 +37,7 @@ Result<void> LocalLtx::Open() {
   // directory.
   if (!listed.ok() && listed.error().Is(ErrorCode::kNotFound)) {
     range_.reset();
+    strays_.clear();
     return MakeDirectory();
   }
   std::vector<Txid> found;
@@ -50,6 +51,7 @@ Result<void> LocalLtx::Open() {
   }
   std::ranges::sort(found);
   range_.reset();
+  strays_.clear();
   total_bytes_.reset();
   if (found.empty()) return {};
   // Only the run that ends with the newest counts; what lies before a hole is of no use.
@@ -58,6 +60,7 @@ Result<void> LocalLtx::Open() {
     first = *it;
   }
   range_ = TxidRange{first, found.back()};
+  strays_.assign(found.begin(), std::ranges::lower_bound(found, first));
   return {};
 }
 
@@ -158,6 +161,10 @@ Result<void> LocalLtx::Staged::Commit() {
 
 Result<void> LocalLtx::RemoveBefore(Txid keep_from) {
   if (!range_) return {};
+  for (; !strays_.empty(); strays_.pop_back()) {
+    auto removed = env_.Remove(Path(strays_.back()));
+    if (!removed.ok() && !removed.error().Is(ErrorCode::kNotFound)) return removed;
+  }
   while (range_->min < keep_from && range_->min < range_->max) {
     Count(range_->min, 0);
     auto removed = env_.Remove(Path(range_->min));
@@ -169,6 +176,7 @@ Result<void> LocalLtx::RemoveBefore(Txid keep_from) {
 
 Result<void> LocalLtx::Clear() {
   range_.reset();
+  strays_.clear();
   total_bytes_.reset();
   LS_TRY(env_.RemoveTree(directory_));
   return MakeDirectory();

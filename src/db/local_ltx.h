@@ -64,7 +64,7 @@ class LocalLtx {
   // staged file takes its place.
   Result<std::unique_ptr<Staged>> Stage(Txid txid);
 
-  // Removes the files before `keep_from`; the newest always stays.
+  // Removes the files before `keep_from`, and those before a hole; the newest always stays.
   Result<void> RemoveBefore(Txid keep_from);
   // Forgets everything: the chain starts anew elsewhere.
   Result<void> Clear();
@@ -78,6 +78,8 @@ class LocalLtx {
   FileOwner directory_owner_;
   FileOwner file_owner_;
   std::optional<TxidRange> range_;
+  // Before a hole. A power failure leaves them, that keeps one removal and loses that before it.
+  std::vector<Txid> strays_;
   std::optional<std::uint64_t> total_bytes_;  // Once it was asked for.
 };
 

@@ -57,6 +57,10 @@ TEST_F(LocalLtxTest, WhatLiesBeforeAHoleIsOfNoUse) {
   ASSERT_TRUE(env_.Remove(local.Path(Txid{3})).ok());
   ASSERT_TRUE(local.Open().ok());
   EXPECT_EQ(local.range(), (TxidRange{Txid{4}, Txid{6}}));
+  EXPECT_EQ(Entries(), 5U);
+  ASSERT_TRUE(local.RemoveBefore(Txid{5}).ok());
+  EXPECT_EQ(local.range(), (TxidRange{Txid{5}, Txid{6}}));
+  EXPECT_EQ(Entries(), 2U);
   ASSERT_TRUE(local.RemoveBefore(Txid{9}).ok());
   EXPECT_EQ(local.range(), (TxidRange{Txid{6}, Txid{6}}));
 }
