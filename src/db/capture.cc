@@ -140,7 +140,12 @@ PositionNote Capture::NewNote(const Attachment& attachment) const {
 Result<void> Capture::NoteFiles(const Attachment& attachment) {
   CloseNewest();
   database_ = attachment.database_identity();
-  const PositionNote note = NewNote(attachment);
+  PositionNote note = NewNote(attachment);
+  // It was parked, and nothing was captured since: as long as the database file stays as it was,
+  // everything is in the WAL.
+  const bool same = note_ && !position_moved_ && note_->txid == note.txid &&
+                    note_->database == note.database && note_->boot == note.boot;
+  if (same) note.parked = note_->parked;
   // As long as the newest file's header tells the position, only the files' identities matter.
   const bool known = note_ && note_->database == note.database && note_->wal == note.wal &&
                      note_->boot == note.boot && !position_moved_;

@@ -102,6 +102,14 @@ void World::Wake(Thread& thread) {
   Enqueue(thread, now_ns_ + static_cast<std::int64_t>(order_.Below(20'000)));
 }
 
+bool World::LostSyncedData() const {
+  const auto is = [](std::string_view what) {
+    return [what](const Fault& fault) { return fault.what.starts_with(what); };
+  };
+  const auto failed = std::ranges::find_if(faults_, is("sync error"));
+  return std::find_if(failed, faults_.end(), is("power failure")) != faults_.end();
+}
+
 void World::WaitForExit(std::uint32_t pid) {
   while (Alive(pid) && !current_->process.dead()) {
     exit_waiters_.push_back(current_);

@@ -130,6 +130,9 @@ class World {
   // Notes the fault; false if it must not happen.
   bool Happens(std::uint64_t key, std::string_view who, std::string_view what);
   const std::vector<Fault>& faults() const { return faults_; }
+  // A sync failed, and later the power: what the kernel could not write is gone, and whoever synced
+  // again was told that it is there. (SQLite's own files suffer, too.)
+  bool LostSyncedData() const;
   void FillDiskUntil(std::int64_t at_ns) { disk_full_until_ns_ = at_ns; }
   bool disk_full() const { return faults_enabled_ && now_ns_ < disk_full_until_ns_; }
   // The next call of the disk fails like this.
