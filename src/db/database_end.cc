@@ -167,8 +167,9 @@ void Database::ReleaseLeases(const Context& ctx) {
 bool Database::KeepsMarks() {
   if (attachment_) return meta_lock_ != nullptr;
   for (std::size_t i = 0; parked_ && i < holdings_.size(); ++i) {
-    if (holdings_[i]->has_old_mark(fences_[i]->MarkForHeirs(Now())))
-      return meta_lock_ || LockMeta().ok();
+    // Or was learnt again since it was saved.
+    const bool old_mark = holdings_[i]->has_old_mark(fences_[i]->MarkForHeirs(Now()));
+    if (old_mark || holdings_[i]->unsaved()) return meta_lock_ || LockMeta().ok();
   }
   return false;
 }

@@ -98,13 +98,14 @@ class StoreClient final : public ReplicaClient {
 
   Result<void> Delete(const Context& ctx, std::span<const FileId> ids) override {
     store_.CheckFence(process_, "delete");
+    // Now: on a slow journey the next one who has the lease may come first.
+    store_.CheckRemoval(process_, ids);
     const Fate fate = LS_TRY(Travel(ctx, "delete", ""));
     if (store_.faults_.lies_about_delete && store_.world_.faults_enabled()) {
       store_.lied_ = true;
       return {};
     }
     store_.on_change_(process_);
-    store_.CheckRemoval(process_, ids);
     store_.before_delete_(ids);
     LS_TRY(inner_->Delete(Context::Background(), ids));
     ++store_.removals_;
@@ -131,7 +132,10 @@ class StoreClient final : public ReplicaClient {
     store_.lease_writers_.insert(process_.pid());
     const Fate fate = LS_TRY(Travel(ctx, "put object", name));
     auto put = inner_->PutObject(ctx, name, content, tag);
-    if (fate.lose_answer) return Away("put object");
+    if (fate.lose_answer) {
+      store_.lease_in_doubt_ = true;
+      return Away("put object");
+    }
     if (put.ok()) store_.lease_writer_ = process_.pid();
     return put;
   }

@@ -9,6 +9,7 @@
 #include <set>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "litestream/replica_client.h"
@@ -69,8 +70,10 @@ class Store {
   bool lied() const { return lied_; }
   // The process that wrote the lease last, and knows it; 0: none.
   std::uint32_t lease_writer() const { return lease_writer_; }
-  // Somebody wrote it and died, and could leave nobody the mark. Says so once.
+  // Somebody wrote it and died, or was not told that it is written, and could leave nobody the
+  // mark. Says so once.
   bool TakeLeaseOfTheDead() {
+    if (std::exchange(lease_in_doubt_, false)) return true;
     return std::erase_if(lease_writers_, [&](std::uint32_t pid) { return world_.HasDied(pid); }) >
            0;
   }
@@ -147,6 +150,7 @@ class Store {
   bool lied_ = false;
   std::uint32_t lease_writer_ = 0;
   std::set<std::uint32_t> lease_writers_;
+  bool lease_in_doubt_ = false;
   std::uint64_t removals_ = 0;
   std::uint64_t requests_ = 0;
   std::uint64_t cost_of_changes_ = 0;
