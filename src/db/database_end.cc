@@ -96,7 +96,10 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
                 {{"path", (options_.meta_path / "ltx").string()}});
       return {};
     }
-    if (!attachment_ || round == kMaxRounds || !LS_TRY(HandleRequests(ctx))) return drained;
+    if (attachment_ && round < kMaxRounds && LS_TRY(HandleRequests(ctx))) continue;
+    // It was opened, and is not any more: the next attempt begins with that.
+    if (!drained.ok() && lost && !IsGone()) last_captured_.reset();
+    return drained;
   }
 }
 

@@ -243,6 +243,7 @@ void Uploader::NoteFailure(const Error& error) {
 }
 
 Result<bool> Uploader::Pass(const Context& ctx) {
+  image_awaited_ = false;
   const LocalFiles files = TakeWanted();
   if (!files.range) return true;
   // Capture has not moved yet. It will, and then it offers other files.
@@ -250,7 +251,8 @@ Result<bool> Uploader::Pass(const Context& ctx) {
   const MonoTime now = scheduler_.clock().Monotonic();
   if (!LS_TRY(KnowPosition(ctx, files))) return false;
   if (base_damaged_ && files.last_full <= *position_) {
-    if (!LS_TRY(SendImage(ctx, position_->Next()))) return true;
+    image_awaited_ = !LS_TRY(SendImage(ctx, position_->Next()));
+    if (image_awaited_) return true;
   } else if (base_damaged_) {
     LS_TRY(UploadSnapshot(ctx, files.last_full));
   }
@@ -280,7 +282,8 @@ Result<bool> Uploader::Pass(const Context& ctx) {
                   {{"txid.replica", FormatTxid(*position_)},
                    {"txid.local_min", FormatTxid(files.range->min)}});
       }
-      if (!LS_TRY(SendImage(ctx, *position_))) return true;
+      image_awaited_ = !LS_TRY(SendImage(ctx, *position_));
+      if (image_awaited_) return true;
     }
   }
   MutexLock lock(mu_);
@@ -590,7 +593,11 @@ Result<void> Uploader::Drain(const Context& ctx, int attempt) {
   }
   for (;;) {
     auto passed = PassInTurn(ctx);
-    if (passed.ok() && passed.value()) return {};
+    if (passed.ok() && passed.value()) {
+      if (!image_awaited_ || host_.IsGone()) return {};
+      return Error(ErrorCode::kUnavailable,
+                   "the replica needs a snapshot of the database, which cannot be read now");
+    }
     if (passed.ok() && position_) continue;
     if (passed.ok()) return Error(ErrorCode::kAlreadyExists, "the replica is ahead of capture");
     // Cut off in the first attempt: nothing has failed.

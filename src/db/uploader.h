@@ -231,6 +231,7 @@ class Uploader {
   std::optional<MonoTime> last_listing_;
   bool may_recall_ = false;                // Of this chain nothing was asked yet.
   bool has_written_ = false;               // Of this chain: the replica holds files of ours.
+  bool image_awaited_ = false;             // The last pass ended for want of one.
   bool base_damaged_ = false;              // The file at position_ is damaged.
   bool has_uploaded_ = false;              // In this pass.
   bool more_ = false;                      // The last pass was limited.

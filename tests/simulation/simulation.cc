@@ -30,6 +30,9 @@ constexpr std::uint64_t kValidationRequests = 13;
 // The newest one stays; a few others may belong to it.
 constexpr std::ptrdiff_t kMostLevel0Files = 3;
 constexpr std::chrono::minutes kRetentionLate{3};
+// Who takes the lease after another asks for it, looks who has it, and lists what there is, and once
+// more when he has opened the database.
+constexpr std::uint64_t kTakeOverRequests = 35;
 
 void CheckCaughtUp(World& world, Model& model, Checker& checker) {
   if (world.failed() || model.newest() == 0) return;
@@ -108,6 +111,8 @@ void CheckSilence(World& world, Town& town, const Plan& plan) {
   for (const auto& site : town.sites()) {
     requests += site->store.requests();
     most += site->store.cost_of_changes();
+    // What one had to do comes to its end behind the other.
+    if (plan.rival) most += 2 * kTakeOverRequests;
     if (plan.upkeep.levels.empty() || interval.count() == 0) continue;
     most += (static_cast<std::uint64_t>(kSilenceNs / interval.count()) + 1) * kValidationRequests *
             (plan.rival ? 2 : 1);
