@@ -59,7 +59,8 @@ void TestIni(std::string_view text) {
   const std::string section(TakeLine(text));
   for (const auto& [name, value] : s3::IniSection(text, section)) {
     Require(http::LowerCase(name) == name);
-    RequireOneLine(value.substr(0, value.find('\0')));
+    // Other control characters are refused by who makes a header of it (http/transfer.cc).
+    Require(value.find('\n') == std::string::npos);
   }
 }
 
