@@ -30,8 +30,8 @@ constexpr std::uint64_t kValidationRequests = 13;
 // The newest one stays; a few others may belong to it.
 constexpr std::ptrdiff_t kMostLevel0Files = 3;
 constexpr std::chrono::minutes kRetentionLate{3};
-// Who takes the lease after another asks for it, looks who has it, and lists what there is, and once
-// more when he has opened the database.
+// Who takes the lease after another asks for it, looks who has it, and lists what there is; and
+// once more when he has opened the database.
 constexpr std::uint64_t kTakeOverRequests = 35;
 
 void CheckCaughtUp(World& world, Model& model, Checker& checker) {
