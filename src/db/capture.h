@@ -176,7 +176,7 @@ class Capture {
   Position position_;
   std::optional<PositionNote> note_;
   FileIdentity database_;  // Of the attachment last captured from.
-  Txid mended_at_;  // The position when MendSums last tried.
+  Txid mended_at_;         // The position when MendSums last tried.
   bool sums_valid_ = false;
   bool newest_is_open_ = false;
   std::uint64_t newest_before_ = 0;  // The proof's `before` of the newest file.

@@ -49,6 +49,8 @@ class Model {
   // Only of the newest ones the pages are kept; the others have none.
   const Image& state(Number number) const { return states_[number - 1].image; }
   bool Is(Number number, const Image& image) const;
+  // The last state that was as this one. (A copy that was put back, and what came behind it again.)
+  Number LastLike(Number number) const { return by_hash_.at(states_[number - 1].hash).back(); }
   bool Equal(Number a, Number b) const { return states_[a - 1].hash == states_[b - 1].hash; }
   // Frames of the WAL that no checkpoint has brought into the database; 0 if nobody has it open.
   std::uint32_t FramesToCheckpoint() const;
