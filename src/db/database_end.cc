@@ -96,6 +96,8 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
                 {{"path", (options_.meta_path / "ltx").string()}});
       return {};
     }
+    // Nor will it be.
+    if (lost && !may_attach_ && uploader.awaits_image()) return {};
     if (attachment_ && round < kMaxRounds && LS_TRY(HandleRequests(ctx))) continue;
     // It was opened, and is not any more: the next attempt begins with that.
     if (!drained.ok() && lost && !IsGone()) last_captured_.reset();

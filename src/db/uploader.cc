@@ -600,8 +600,8 @@ Result<void> Uploader::Drain(const Context& ctx, int attempt) {
     }
     if (passed.ok() && position_) continue;
     if (passed.ok()) return Error(ErrorCode::kAlreadyExists, "the replica is ahead of capture");
-    // Cut off in the first attempt: nothing has failed.
-    if (passed.error().Is(ErrorCode::kCancelled) && attempt == 1) return passed.error();
+    // Cut off: nothing has failed.
+    if (passed.error().Is(ErrorCode::kCancelled)) return passed.error();
     NoteFailure(passed.error());
     return passed.error();
   }

@@ -157,6 +157,8 @@ class Uploader {
   // One attempt to upload everything that is offered, in the caller's thread; the `attempt`-th of
   // the caller, from 1, for the log. Stops the task for good.
   Result<void> Drain(const Context& ctx, int attempt);
+  // The last attempt ended because the replica needs a snapshot, and the database cannot be read.
+  bool awaits_image() const { return image_awaited_; }
   // Writes a snapshot of what is offered and uploaded (db/force_snapshot.h). No task runs.
   Result<void> ForceSnapshot(const Context& ctx);
   // Sends a snapshot that ends with `from` or behind it, read from the database. False: not now.
