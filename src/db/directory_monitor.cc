@@ -74,7 +74,7 @@ void EraseBelow(Map& map, const std::string& directory) {
 }  // namespace
 
 DirectoryMonitor::DirectoryMonitor(Env& env, Scheduler& scheduler, DirectoryMonitorOptions options,
-                                   Logger log)
+                                   const Logger& log)
     : env_(env),
       scheduler_(scheduler),
       options_(std::move(options)),

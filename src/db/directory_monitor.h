@@ -74,7 +74,8 @@ class DirectoryMonitor {
   // How often a file that is still attached under an older name is looked at, a settle time apart.
   static constexpr int kMaxBusyTries = 40;
 
-  DirectoryMonitor(Env& env, Scheduler& scheduler, DirectoryMonitorOptions options, Logger log);
+  DirectoryMonitor(Env& env, Scheduler& scheduler, DirectoryMonitorOptions options,
+                   const Logger& log);
   ~DirectoryMonitor();
   DirectoryMonitor(const DirectoryMonitor&) = delete;
   DirectoryMonitor& operator=(const DirectoryMonitor&) = delete;

@@ -87,6 +87,21 @@ class S3ClientTest : public ::testing::Test {
 
 constexpr char kName1[] = "0000000000000001-0000000000000001.ltx";
 
+// Of a service that has to be asked: with the same client as the bucket.
+TEST_F(S3ClientTest, CredentialsOfAContainer) {
+  from_environment_ = true;
+  variables_ = {{"AWS_CONTAINER_CREDENTIALS_FULL_URI", server_.url() + "/creds"}};
+  answer_ = [&](const ServedRequest& request, const std::string&, ServedPeer& peer) {
+    if (request.target == "/creds") {
+      return peer.Answer(200, {}, R"({"AccessKeyId":"ecs","SecretAccessKey":"s","Token":"t"})");
+    }
+    EXPECT_THAT(request.header("authorization"), HasSubstr("Credential=ecs/"));
+    peer.Answer(200, {}, "<ListBucketResult></ListBucketResult>");
+  };
+  const auto listed = Connect()->List(kNever, kLevel0, {});
+  EXPECT_TRUE(listed.ok()) << listed.error().message();
+}
+
 TEST_F(S3ClientTest, APutAsStockSendsIt) {
   answer_ = [](const ServedRequest& request, const std::string& body, ServedPeer& peer) {
     EXPECT_EQ(request.target, fmt::format("/bkt/db/0000/{}", kName1));
