@@ -308,6 +308,19 @@ bool Capture::IsCaptured(const WalView& view) const {
   return view.end_offset() == position_.end.offset_bytes;
 }
 
+bool Capture::HoldsGrowth(const WalSegment& segment) const {
+  const std::uint32_t grown = segment.commit_pages > position_.commit_pages
+                                  ? segment.commit_pages - position_.commit_pages
+                                  : 0;
+  const Pgno lock_page = LockPage(position_.page_size);
+  const bool lock_page_counts =
+      lock_page.value > position_.commit_pages && lock_page.value <= segment.commit_pages;
+  const auto held = std::ranges::count_if(segment.pages, [&](const WalPageEntry& page) {
+    return page.pgno.value > position_.commit_pages && page.pgno != lock_page;
+  });
+  return static_cast<std::uint64_t>(held) + (lock_page_counts ? 1 : 0) >= grown;
+}
+
 Result<Batch> Capture::Incremental(const Context& ctx, Attachment& attachment, const WalView& view,
                                    bool from_front, std::uint64_t limit_bytes) {
   if (!sums_valid_) {
@@ -318,7 +331,12 @@ Result<Batch> Capture::Incremental(const Context& ctx, Attachment& attachment, c
   }
   const WalPoint start = from_front ? WalPoint{} : position_.end;
   if (view.end_offset() <= start.offset_bytes) return Batch{};
-  const WalSegment segment = LS_TRY(ReadWalSegment(ctx, attachment, view, start, limit_bytes));
+  WalSegment segment = LS_TRY(ReadWalSegment(ctx, attachment, view, start, limit_bytes));
+  // A page that it grew by and does not hold is read from the file, and that may have it from a
+  // frame behind this stretch.
+  if (segment.end.offset_bytes < view.end_offset() && !HoldsGrowth(segment)) {
+    segment = LS_TRY(ReadWalSegment(ctx, attachment, view, start, 0));
+  }
   if (segment.commit_pages == 0) return Batch{};
   if (watcher_ != nullptr) watcher_->BeforeChange(segment.pages, segment.commit_pages);
   Output out;

@@ -152,6 +152,8 @@ class Capture {
   Result<void> Begin(Output& out, LtxHeader header);
   Result<void> Add(Output& out, Pgno pgno, std::span<const std::byte> page);
   Result<Batch> Finish(const Context& ctx, const Attachment& attachment, Output& out);
+  // It has every page that the database grows by in it.
+  bool HoldsGrowth(const WalSegment& segment) const;
   Result<void> AddSegmentPages(const Context& ctx, Output& out, Attachment& attachment,
                                const WalView& view, const WalSegment& segment);
   Result<void> TakeInNewest(const Context& ctx, Output& out);

@@ -96,7 +96,7 @@ Result<void> Database::DrainOne(const Context& ctx, Uploader& uploader, int atte
                 {{"path", (options_.meta_path / "ltx").string()}});
       return {};
     }
-    // Nor will it be.
+    // It can be read no more.
     if (lost && !may_attach_ && uploader.awaits_image()) return {};
     if (attachment_ && round < kMaxRounds && LS_TRY(HandleRequests(ctx))) continue;
     // It was opened, and is not any more: the next attempt begins with that.

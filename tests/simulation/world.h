@@ -142,9 +142,9 @@ class World {
   void OnWalIndex(const WalIndex& index) {
     if (on_wal_index_) on_wal_index_(index);
   }
-  // The disk has lost what was not synced, the dead have not unwound yet.
   // Killed, and not ended by itself.
   bool HasDied(std::uint32_t pid) const { return died_.contains(pid); }
+  // The disk has lost what was not synced, the dead have not unwound yet.
   void SetOnPowerFailure(std::function<void()> then) { on_power_failure_ = std::move(then); }
   // Called before anybody else may run: the model looks at what is published.
   void SetObserver(std::function<void()> observer) { observer_ = std::move(observer); }
