@@ -11,6 +11,7 @@
 #include "backend/s3/s3_error.h"
 #include "fuzz/require.h"
 #include "http/curl_error.h"
+#include "http/date.h"
 #include "http/headers.h"
 #include "http/uri.h"
 
@@ -45,14 +46,14 @@ void TestAnswer(std::string_view text) {
   const Error said = s3::Describe(error, "list", "bucket");
   RequireOneLine(said.message());
   Require(said.message().size() < 5 * http::kMaxShownBytes);
-  const auto wait = s3::RetryAfter(response.headers, kNow);
+  const auto wait = http::RetryAfter(response.headers, kNow);
   Require(wait.count() >= 0 && wait <= std::chrono::hours(24));
 }
 
 void TestCredentials(const Result<s3::Credentials>& found) {
   if (!found.ok()) return RequireOneLine(found.error().message());
-  Require(!found.value().keys.access_key_id.empty());
-  Require(!found.value().keys.secret_access_key.empty());
+  Require(!found.value().secret.access_key_id.empty());
+  Require(!found.value().secret.secret_access_key.empty());
 }
 
 void TestIni(std::string_view text) {
@@ -89,7 +90,7 @@ void Test(std::string_view text) {
     case 4:
       return TestUrl(text);
     default:
-      Require(s3::ParseHttpDate(text) >= WallTime());
+      Require(http::ParseDate(text) >= WallTime());
   }
 }
 

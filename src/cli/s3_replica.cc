@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/s3/s3_client.h"
+#include "cli/http_client.h"
 #include "config/env_expand.h"
 #include "config/s3_url.h"
 
@@ -53,11 +54,9 @@ s3::Options OptionsOf(const config::ReplicaConfig& replica) {
 }  // namespace
 
 Result<std::unique_ptr<ReplicaClient>> MakeS3Replica(const config::ReplicaConfig& replica) {
-  // Made with the first one: where there is none there are no threads. Shared with sources that
-  // clients have opened.
-  static const auto shared =
-      std::make_shared<s3::Shared>(std::make_shared<http::Client>(),
-                                   s3::CredentialSources{.environment = config::LookupEnvironment});
+  // Shared with sources that clients have opened.
+  static const auto shared = std::make_shared<s3::Shared>(
+      SharedHttpClient(), s3::CredentialSources{.environment = config::LookupEnvironment});
   return MakeS3Client(OptionsOf(replica), shared);
 }
 

@@ -13,6 +13,7 @@ struct SigningKeys {
   std::string access_key_id;
   std::string secret_access_key;
   std::string session_token;  // Empty: none.
+  friend bool operator==(const SigningKeys&, const SigningKeys&) = default;
 };
 
 // What AWS Signature Version 4 covers of a request. docs.aws.amazon.com, "Create a signed AWS API

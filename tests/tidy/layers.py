@@ -6,10 +6,11 @@ RANK = {
     "base": 0,
     "format": 1,
     "storage": 2, "http": 2, "sqlite": 2,
-    "backend": 3, "replica": 3,
-    "db": 4, "vfs": 4,
-    "config": 5, "server": 5,
-    "cli": 6, "capi": 6,
+    "cloud": 3,
+    "backend": 4, "replica": 4,
+    "db": 5, "vfs": 5,
+    "config": 6, "server": 6,
+    "cli": 7, "capi": 7,
 }
 # The extension runs inside a host that brings its own SQLite; replica/ is linked into it.
 FORBIDDEN = {

@@ -113,12 +113,12 @@ std::optional<Credentials> Chain::FromEnvironment() const {
   const std::string id = FirstOf({"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"});
   const std::string secret = FirstOf({"AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"});
   if (!id.empty() && !secret.empty()) {
-    return Credentials{.keys = {id, secret, Variable("AWS_SESSION_TOKEN")}};
+    return Credentials{.secret = {id, secret, Variable("AWS_SESSION_TOKEN")}};
   }
   const std::string our_id = Variable("LITESTREAM_ACCESS_KEY_ID");
   const std::string our_secret = Variable("LITESTREAM_SECRET_ACCESS_KEY");
   if (our_id.empty() || our_secret.empty()) return std::nullopt;
-  return Credentials{.keys = {our_id, our_secret, ""}};
+  return Credentials{.secret = {our_id, our_secret, ""}};
 }
 
 Result<Profile> Chain::LoadProfile(const std::string& name) const {
@@ -142,7 +142,8 @@ Result<std::optional<Credentials>> Chain::BaseOfProfile(const std::string& name,
   const std::string id = ValueOf(profile, "aws_access_key_id");
   const std::string secret = ValueOf(profile, "aws_secret_access_key");
   if (!id.empty() && !secret.empty()) {
-    return std::optional(Credentials{.keys = {id, secret, ValueOf(profile, "aws_session_token")}});
+    return std::optional(
+        Credentials{.secret = {id, secret, ValueOf(profile, "aws_session_token")}});
   }
   const std::string from = ValueOf(profile, "credential_source");
   if (from == "Environment") return FromEnvironment();
@@ -182,7 +183,7 @@ Result<std::optional<Credentials>> Chain::FromProfile(const std::string& name, i
                              name));
   }
   return std::optional(
-      LS_TRY(AssumeRole(role, &base->keys, Region(profile)), "AWS profile {}", name));
+      LS_TRY(AssumeRole(role, &base->secret, Region(profile)), "AWS profile {}", name));
 }
 
 Result<Credentials> Chain::AssumeRole(const Role& role, const http::SigningKeys* keys,

@@ -1,15 +1,13 @@
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/env.h"
-#include "base/sync.h"
+#include "cloud/credential_cache.h"
 #include "http/client.h"
 #include "http/sigv4.h"
 #include "litestream/context.h"
@@ -17,10 +15,8 @@
 
 namespace litestream::s3 {
 
-struct Credentials {
-  http::SigningKeys keys;
-  std::optional<WallTime> expires_at;  // Unset: never.
-};
+using Credentials = cloud::Expiring<http::SigningKeys>;
+using CredentialCache = cloud::CredentialCache<http::SigningKeys>;
 
 // Where credentials come from, besides the configuration.
 struct CredentialSources {
@@ -42,31 +38,6 @@ struct CredentialSources {
 //   5. the metadata service of EC2, version 2 and where there is none 1
 // kDenied if there are none.
 Result<Credentials> FindCredentials(const Context& ctx, const CredentialSources& sources);
-
-// Keeps what a look found, and looks again before it expires. Who waits for somebody's look gets
-// what that one gets, an error too. Safe for concurrent calls.
-class CredentialCache {
- public:
-  using Find = std::function<Result<Credentials>(const Context&)>;
-  CredentialCache(Find find, const Clock& clock) : find_(std::move(find)), clock_(clock) {}
-
-  Result<http::SigningKeys> Get(const Context& ctx);
-  // A server refused these: the next Get looks again, unless that has happened since.
-  void Refused(const http::SigningKeys& keys);
-  int waiting() const;  // For somebody's look.
-
- private:
-  const Find find_;
-  const Clock& clock_;
-  mutable Mutex mu_{LockRank::kStorage};
-  CondVar changed_;
-  std::optional<Credentials> known_ LS_GUARDED_BY(mu_);
-  bool looking_ LS_GUARDED_BY(mu_) = false;
-  std::uint64_t looks_ LS_GUARDED_BY(mu_) = 0;       // That have ended.
-  std::optional<Error> failure_ LS_GUARDED_BY(mu_);  // Of the last one.
-  int waiting_ LS_GUARDED_BY(mu_) = 0;
-  WallTime not_before_ LS_GUARDED_BY(mu_);  // The next look ahead of time.
-};
 
 // ---- Parts, for tests.
 

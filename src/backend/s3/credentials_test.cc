@@ -1,9 +1,7 @@
 #include "backend/s3/credentials.h"
 
-#include <atomic>
 #include <fstream>
 #include <map>
-#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -16,7 +14,6 @@
 namespace litestream::s3 {
 namespace {
 
-using std::chrono::minutes;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -59,7 +56,7 @@ class CredentialsTest : public ::testing::Test {
   std::string Found() {
     const auto found = Find();
     if (!found.ok()) return "error: " + found.error().message();
-    const auto& keys = found.value().keys;
+    const auto& keys = found.value().secret;
     return keys.access_key_id + "/" + keys.secret_access_key + "/" + keys.session_token;
   }
 
@@ -209,99 +206,6 @@ TEST(CredentialAnswers, Damaged) {
   }
   EXPECT_FALSE(ParseStsCredentials("<a/>").ok());
   EXPECT_FALSE(ParseStsCredentials(StsXml("x").substr(0, 200)).ok());
-}
-
-class CacheTest : public ::testing::Test {
- protected:
-  std::string Get() {
-    const auto keys = cache_.Get(kNever);
-    return keys.ok() ? keys.value().access_key_id : "error";
-  }
-  ManualClock clock_;
-  int looks_ = 0;
-  bool fails_ = false;
-  std::optional<minutes> life_ = minutes(60);
-  CredentialCache cache_{[this](const Context&) -> Result<Credentials> {
-                           ++looks_;
-                           if (fails_) return Error(ErrorCode::kUnavailable, "no");
-                           Credentials found{.keys = {.access_key_id = std::to_string(looks_)}};
-                           if (life_) found.expires_at = clock_.Now() + *life_;
-                           return found;
-                         },
-                         clock_};
-};
-
-TEST_F(CacheTest, RefreshedBeforeTheyExpire) {
-  EXPECT_EQ(Get(), "1");
-  clock_.Advance(minutes(54));
-  EXPECT_EQ(Get(), "1");
-  clock_.Advance(minutes(2));
-  EXPECT_EQ(Get(), "2") << "four minutes before the end";
-}
-
-TEST_F(CacheTest, AFailedRefreshIsNotTheEnd) {
-  EXPECT_EQ(Get(), "1");
-  fails_ = true;
-  clock_.Advance(minutes(56));
-  EXPECT_EQ(Get(), "1");
-  EXPECT_EQ(Get(), "1");
-  EXPECT_EQ(looks_, 2) << "not with every request";
-  clock_.Advance(minutes(1));
-  EXPECT_EQ(Get(), "1");
-  EXPECT_EQ(looks_, 3);
-  clock_.Advance(minutes(4));
-  EXPECT_EQ(Get(), "error") << "expired";
-  fails_ = false;
-  EXPECT_EQ(Get(), "5");
-}
-
-TEST_F(CacheTest, RefusedOnesAreLookedForAgain) {
-  life_.reset();
-  EXPECT_EQ(Get(), "1");
-  cache_.Refused({.access_key_id = "another"});
-  EXPECT_EQ(Get(), "1");
-  cache_.Refused({.access_key_id = "1"});
-  EXPECT_EQ(Get(), "2");
-}
-
-TEST(CredentialCache, ALookThatFailsFailsForAllWhoWait) {
-  constexpr int kCallers = 8;
-  std::atomic<int> looks = 0;
-  std::atomic<int> denied = 0;
-  CredentialCache* waited_for = nullptr;
-  CredentialCache cache(
-      [&](const Context&) -> Result<Credentials> {
-        if (looks++ == 0) {
-          while (waited_for->waiting() < kCallers - 1) std::this_thread::yield();
-        }
-        return Error(ErrorCode::kDenied, "no role");
-      },
-      Clock::Real());
-  waited_for = &cache;
-  {
-    std::vector<std::jthread> threads;
-    for (int i = 0; i < kCallers; ++i) {
-      threads.emplace_back([&] {
-        const auto keys = cache.Get(kNever);
-        if (!keys.ok() && keys.error().Is(ErrorCode::kDenied)) ++denied;
-      });
-    }
-  }
-  EXPECT_EQ(denied, kCallers);
-  EXPECT_EQ(looks, 1);
-}
-
-TEST_F(CacheTest, OneLookForAll) {
-  std::vector<std::jthread> threads;
-  std::atomic<int> wrong = 0;
-  for (int i = 0; i < 8; ++i) {
-    threads.emplace_back([&] {
-      if (Get() != "1") ++wrong;
-    });
-  }
-  threads.clear();
-  EXPECT_EQ(wrong, 0);
-  EXPECT_EQ(looks_, 1);
 }
 
 }  // namespace

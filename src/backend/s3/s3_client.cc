@@ -10,6 +10,7 @@
 
 #include "backend/s3/upload.h"
 #include "base/try.h"
+#include "cloud/ranged_body.h"
 #include "format/names.h"
 #include "http/curl_error.h"
 #include "http/digest.h"
@@ -140,26 +141,6 @@ class S3Client final : public ReplicaClient {
   const std::shared_ptr<Session> session_;
 };
 
-// The body of an answer. One attempt: who reads goes on with another where this one breaks off.
-class S3Source final : public ByteSource {
- public:
-  S3Source(std::unique_ptr<http::Exchange> exchange, std::uint64_t limit_bytes)
-      : exchange_(std::move(exchange)), left_bytes_(limit_bytes) {}
-
-  Result<std::size_t> Read(const Context& ctx, std::span<std::byte> out) override {
-    if (exchange_ == nullptr || left_bytes_ == 0) return std::size_t{0};
-    out = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), left_bytes_)));
-    const std::size_t count = LS_TRY(exchange_->Read(ctx, out), "s3");
-    left_bytes_ -= count;
-    if (count == 0 && !out.empty()) exchange_.reset();
-    return count;
-  }
-
- private:
-  std::unique_ptr<http::Exchange> exchange_;  // Null: nothing (more) to read.
-  std::uint64_t left_bytes_;
-};
-
 // ---- Lists
 
 template <typename Take>
@@ -253,7 +234,7 @@ Result<std::array<std::vector<FileInfo>, kLevelCount>> S3Client::ListAll(const C
 }
 
 Result<void> S3Client::FillExactTimes(const Context& ctx, std::vector<FileInfo>& files) {
-  std::deque<s3::PendingCall> under_way;
+  std::deque<cloud::PendingCall> under_way;
   std::vector<FileInfo> kept;
   std::size_t asked = 0;
   for (const FileInfo& file : files) {
@@ -283,30 +264,12 @@ Result<std::unique_ptr<ByteSource>> S3Client::Open(const Context& ctx, const Fil
 
 Result<std::unique_ptr<ByteSource>> S3Client::OpenKey(const Context& ctx, std::string key,
                                                       const ByteRange& range) {
-  // The range begins at the end, or behind it.
-  constexpr int kRangeNotSatisfiable = 416;
-  Call call{
-      .key = std::move(key), .with_customer_key = true, .accepted_status = kRangeNotSatisfiable};
-  const bool all = range.offset_bytes == 0 && range.length_bytes == 0;
-  const std::uint64_t limit = range.length_bytes == 0 ? ~std::uint64_t{0} : range.length_bytes;
-  if (!all) {
-    call.headers.push_back(
-        {"Range",
-         range.length_bytes == 0 || range.offset_bytes + (limit - 1) < range.offset_bytes
-             ? fmt::format("bytes={}-", range.offset_bytes)
-             : fmt::format("bytes={}-{}", range.offset_bytes, range.offset_bytes + (limit - 1))});
-  }
-  auto exchange = LS_TRY(session_->Open(ctx, call));
-  if (exchange->status() == kRangeNotSatisfiable) return std::make_unique<S3Source>(nullptr, 0);
-  const std::string said = http::HeaderValue(exchange->headers(), "content-range");
-  const std::string want = fmt::format("bytes {}-", range.offset_bytes);
-  const bool is_range = exchange->status() == 206;
-  if (is_range ? !said.starts_with(want) : range.offset_bytes > 0) {
-    return Error(ErrorCode::kUnsupported,
-                 fmt::format("s3: {}: asked for bytes from {}, the server sends others ({} {})",
-                             *call.key, range.offset_bytes, exchange->status(), http::Shown(said)));
-  }
-  return std::make_unique<S3Source>(std::move(exchange), limit);
+  const std::string what = "s3: " + key;
+  Call call{.key = std::move(key),
+            .with_customer_key = true,
+            .accepted_status = cloud::kRangeNotSatisfiable};
+  if (auto header = cloud::RangeHeader(range)) call.headers.push_back(*std::move(header));
+  return cloud::RangedBody(LS_TRY(session_->Open(ctx, call)), range, what);
 }
 
 http::Headers S3Client::ObjectHeaders() const {
@@ -439,7 +402,7 @@ Result<void> S3Client::DeleteBatch(const Context& ctx, std::span<const std::stri
 }
 
 Result<void> S3Client::DeleteOneByOne(const Context& ctx, std::span<const std::string> keys) {
-  std::deque<s3::PendingCall> under_way;
+  std::deque<cloud::PendingCall> under_way;
   std::size_t asked = 0;
   for (std::size_t done = 0; done < keys.size(); ++done) {
     while (asked < keys.size() && under_way.size() < kDeletesUnderWay) {

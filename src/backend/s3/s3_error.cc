@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include <fmt/core.h>
 
@@ -146,47 +145,6 @@ Error Describe(const ServerError& error, std::string_view doing, std::string_vie
     text += fmt::format("; {}", advice);
   }
   return {error.meaning, text};
-}
-
-WallTime ParseHttpDate(std::string_view text) {
-  // "Sat, 28 Nov 2026 00:36:59 GMT"
-  constexpr std::string_view kMonths = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  if (text.size() != 29) return {};
-  const auto number = [&](std::size_t at, std::size_t size) {
-    int value = -1;
-    const char* const end = text.data() + at + size;
-    return std::from_chars(text.data() + at, end, value).ptr == end ? value : -1;
-  };
-  const std::size_t month = kMonths.find(text.substr(8, 3));
-  const int day = number(5, 2);
-  const int year = number(12, 4);
-  const int hour = number(17, 2);
-  const int minute = number(20, 2);
-  const int second = number(23, 2);
-  if (month == std::string_view::npos || month % 3 != 0 || day < 1 || year < 1970 || hour < 0 ||
-      minute < 0 || second < 0) {
-    return {};
-  }
-  const std::chrono::year_month_day date{std::chrono::year(year),
-                                         std::chrono::month(static_cast<unsigned>(month / 3 + 1)),
-                                         std::chrono::day(static_cast<unsigned>(day))};
-  if (!date.ok()) return {};
-  return std::chrono::sys_days(date) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
-         std::chrono::seconds(second);
-}
-
-std::chrono::nanoseconds RetryAfter(const http::Headers& headers, WallTime now) {
-  constexpr std::chrono::hours kLongest{24};  // A year 9999 has too many nanoseconds.
-  const std::string value = http::HeaderValue(headers, "retry-after");
-  if (value.empty()) return std::chrono::nanoseconds::zero();
-  int seconds = 0;
-  const char* const end = value.data() + value.size();
-  if (std::from_chars(value.data(), end, seconds).ptr == end && seconds >= 0) {
-    return std::min<std::chrono::seconds>(std::chrono::seconds(seconds), kLongest);
-  }
-  const WallTime at = ParseHttpDate(value);
-  if (at <= now) return std::chrono::nanoseconds::zero();
-  return std::min<WallTime::duration>(at - now, kLongest);
 }
 
 }  // namespace litestream::s3

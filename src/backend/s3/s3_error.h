@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -29,10 +28,5 @@ ErrorCode MeaningOf(int status, std::string_view code);
 
 // For people: what was done, what the server says, what to change.
 Error Describe(const ServerError& error, std::string_view doing, std::string_view bucket);
-
-// The Retry-After header: seconds or a date, a day at most. Zero if there is none.
-std::chrono::nanoseconds RetryAfter(const http::Headers& headers, WallTime now);
-// "Sat, 28 Nov 2026 00:36:59 GMT"; the epoch if it is none.
-WallTime ParseHttpDate(std::string_view text);
 
 }  // namespace litestream::s3

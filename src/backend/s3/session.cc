@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include "base/try.h"
+#include "http/date.h"
 #include "http/digest.h"
 #include "http/xml.h"
 
@@ -13,8 +14,6 @@ namespace litestream::s3 {
 namespace {
 
 constexpr std::string_view kDefaultRegion = "us-east-1";
-// After a correction that makes another attempt worth while: the clock, the credentials.
-constexpr int kAttempts = 2;
 
 Provider ProviderOfEndpoint(const std::string& endpoint) {
   http::SplitUrl url;
@@ -67,7 +66,8 @@ void Shared::SetConditionalWrites(const std::string& host, bool works) {
 Session::Session(Options options, std::shared_ptr<Shared> shared)
     : options_(WithDerived(std::move(options))),
       shared_(std::move(shared)),
-      provider_(ProviderOfEndpoint(options_.endpoint)) {}
+      provider_(ProviderOfEndpoint(options_.endpoint)),
+      caller_(shared_->http(), options_.retry) {}
 
 WallTime Session::Now() const {
   return options_.clock->Now() + std::chrono::milliseconds(clock_offset_ms_.load());
@@ -188,102 +188,57 @@ Result<http::Request> Session::Sign(const Context& ctx, const Call& call, http::
   return request;
 }
 
-std::optional<Error> Session::Judge(const Call& call, const http::Response& response,
-                                    std::chrono::nanoseconds* retry_after) {
-  if (response.status < 300 && !HasErrorBody(response)) return std::nullopt;
+cloud::Verdict Session::Judge(const Call& call, const http::Response& response,
+                              const http::SigningKeys& keys) {
+  if (response.status < 300 && !HasErrorBody(response)) return {};
   ServerError error = ParseServerError(response);
   if (error.status == 200) error.meaning = MeaningOf(error.status = 500, error.code);
+  cloud::Verdict verdict{.error = Describe(error, Doing(call), options_.bucket)};
   if (error.code == "InternalError" || error.status >= 500 || error.status == 429) {
-    *retry_after = RetryAfter(response.headers, options_.clock->Now());
+    verdict.retry_after = http::RetryAfter(response.headers, options_.clock->Now());
   }
-  return Describe(error, Doing(call), options_.bucket);
+  const WallTime server = http::ParseDate(http::HeaderValue(response.headers, "date"));
+  if (error.IsClockSkew() && server != WallTime()) {
+    clock_offset_ms_ = (server - options_.clock->Now()).count();
+    verdict.again = true;
+  }
+  if (error.IsCredentials() && options_.access_key_id.empty()) {
+    shared_->credentials().Refused(keys);
+    verdict.again = true;
+  }
+  return verdict;
 }
 
-// One attempt, and a second one where the first one taught us something. The answer is a success.
-Result<std::unique_ptr<http::Exchange>> Session::Attempt(const Context& ctx, const Call& call,
-                                                         std::chrono::nanoseconds* retry_after) {
-  for (int attempt = 1;; ++attempt) {
+cloud::Call Session::Repeatable(Call call) {
+  // What the request is and which keys signed it last: shared by the two that know of it.
+  struct State {
+    Call call;
     http::SigningKeys keys;
-    const http::Request request = LS_TRY(Sign(ctx, call, keys));
-    auto exchange = LS_TRY(shared_->http().Begin(ctx, request));
-    LS_TRY(exchange->Wait(ctx));
-    if (exchange->status() < 300 || exchange->status() == call.accepted_status) return exchange;
-    const http::Response answer = LS_TRY(exchange->Finish(ctx));
-    const ServerError error = ParseServerError(answer);
-    if (attempt < kAttempts && error.IsClockSkew()) {
-      const WallTime server = ParseHttpDate(http::HeaderValue(answer.headers, "date"));
-      if (server != WallTime()) {
-        clock_offset_ms_ = (server - options_.clock->Now()).count();
-        continue;
-      }
-    }
-    if (attempt < kAttempts && error.IsCredentials() && options_.access_key_id.empty()) {
-      shared_->credentials().Refused(keys);
-      continue;
-    }
-    return *Judge(call, answer, retry_after);
-  }
+  };
+  const int accepted_status = call.accepted_status;
+  const auto state = std::make_shared<State>(State{.call = std::move(call), .keys = {}});
+  return {.make = [this, state](const Context& ctx) { return Sign(ctx, state->call, state->keys); },
+          .judge =
+              [this, state](const http::Response& response) {
+                return Judge(state->call, response, state->keys);
+              },
+          .accepted_status = accepted_status};
 }
 
 Result<std::unique_ptr<http::Exchange>> Session::Open(const Context& ctx, const Call& call) {
-  std::unique_ptr<http::Exchange> opened;
-  std::chrono::nanoseconds retry_after{0};
-  LS_TRY(Retry(
-      ctx, options_.retry,
-      [&]() -> Result<void> {
-        retry_after = std::chrono::nanoseconds::zero();
-        opened = LS_TRY(Attempt(ctx, call, &retry_after));
-        return {};
-      },
-      retry_after));
-  return opened;
+  return caller_.Open(ctx, Repeatable(call));
 }
 
 Result<http::Response> Session::Do(const Context& ctx, const Call& call) {
-  http::Response response;
-  std::chrono::nanoseconds retry_after{0};
-  LS_TRY(Retry(
-      ctx, options_.retry,
-      [&]() -> Result<void> {
-        retry_after = std::chrono::nanoseconds::zero();
-        const auto exchange = LS_TRY(Attempt(ctx, call, &retry_after));
-        response = LS_TRY(exchange->Finish(ctx));
-        if (auto error = Judge(call, response, &retry_after)) return *std::move(error);
-        return {};
-      },
-      retry_after));
-  return response;
+  return caller_.Do(ctx, Repeatable(call));
 }
 
-PendingCall Session::Begin(const Context& ctx, Call call) {
-  auto exchange = [&]() -> Result<std::unique_ptr<http::Exchange>> {
-    http::SigningKeys keys;
-    return shared_->http().Begin(ctx, LS_TRY(Sign(ctx, call, keys)));
-  }();
-  return {.call = std::move(call), .exchange = std::move(exchange)};
+cloud::PendingCall Session::Begin(const Context& ctx, Call call) {
+  return caller_.Begin(ctx, Repeatable(std::move(call)));
 }
 
-Result<http::Response> Session::Finish(const Context& ctx, PendingCall& pending) {
-  auto first = [&]() -> Result<http::Response> {
-    auto exchange = LS_TRY(std::move(pending.exchange));
-    return exchange->Finish(ctx);
-  }();
-  if (first.ok()) {
-    std::chrono::nanoseconds retry_after{0};
-    const auto error = Judge(pending.call, first.value(), &retry_after);
-    if (!error) return first;
-    // What Do would do about it at once.
-    const ServerError said = ParseServerError(first.value());
-    if (!IsRetryable(*error) && !said.IsCredentials() && !said.IsClockSkew()) return *error;
-    if (IsRetryable(*error)) {
-      const auto wait = std::min<std::chrono::nanoseconds>(retry_after, kMaxRetryAfter);
-      LS_TRY(ctx.Wait(wait + RetryDelay(options_.retry, 1, ctx.clock())), "{}", error->message());
-    }
-    return Do(ctx, pending.call);
-  }
-  if (!IsRetryable(first.error())) return first;
-  LS_TRY(ctx.Wait(RetryDelay(options_.retry, 1, ctx.clock())), "{}", first.error().message());
-  return Do(ctx, pending.call);
+Result<http::Response> Session::Finish(const Context& ctx, cloud::PendingCall& pending) {
+  return caller_.Finish(ctx, pending);
 }
 
 }  // namespace litestream::s3

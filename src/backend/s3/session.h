@@ -13,6 +13,7 @@
 #include "backend/s3/provider.h"
 #include "backend/s3/s3_error.h"
 #include "base/sync.h"
+#include "cloud/calls.h"
 #include "http/client.h"
 #include "http/uri.h"
 
@@ -50,12 +51,6 @@ struct Call {
   int accepted_status = 0;                  // A status from 300 that is no error; Open only.
 };
 
-// A call whose first attempt is under way.
-struct PendingCall {
-  Call call;
-  Result<std::unique_ptr<http::Exchange>> exchange;
-};
-
 // Signed requests to one bucket. Repeats what may work the next time; corrects its clock, and gets
 // new credentials, once. Safe for concurrent calls.
 class Session {
@@ -73,18 +68,18 @@ class Session {
   // The same, with the body still to come.
   Result<std::unique_ptr<http::Exchange>> Open(const Context& ctx, const Call& call);
   // Several at a time: Begin does not wait for the answer, Finish does, and repeats like Do.
-  PendingCall Begin(const Context& ctx, Call call);
-  Result<http::Response> Finish(const Context& ctx, PendingCall& pending);
+  cloud::PendingCall Begin(const Context& ctx, Call call);
+  Result<http::Response> Finish(const Context& ctx, cloud::PendingCall& pending);
 
  private:
   // With the keys that `keys` then holds.
   Result<http::Request> Sign(const Context& ctx, const Call& call, http::SigningKeys& keys);
   Result<http::SigningKeys> Keys(const Context& ctx);
-  // The error of an answer; empty if it is none. Takes note of what another attempt can use.
-  std::optional<Error> Judge(const Call& call, const http::Response& response,
-                             std::chrono::nanoseconds* retry_after);
-  Result<std::unique_ptr<http::Exchange>> Attempt(const Context& ctx, const Call& call,
-                                                  std::chrono::nanoseconds* retry_after);
+  // What an answer to a request that was signed with `keys` means. Takes note of what another
+  // attempt can use.
+  cloud::Verdict Judge(const Call& call, const http::Response& response,
+                       const http::SigningKeys& keys);
+  cloud::Call Repeatable(Call call);
   Result<std::string> AskForRegion(const Context& ctx);
   http::TlsOptions Tls() const;
   std::string Doing(const Call& call) const;
@@ -93,6 +88,7 @@ class Session {
   const Options options_;
   const std::shared_ptr<Shared> shared_;  // Shared by all replicas of the process.
   const Provider provider_;
+  const cloud::Caller caller_;
   std::atomic<std::int64_t> clock_offset_ms_ = 0;  // The server's clock minus ours.
   Mutex mu_{LockRank::kStorage};
   std::optional<Address> address_ LS_GUARDED_BY(mu_);

@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "base/try.h"
+#include "cloud/part_upload.h"
 #include "http/curl_error.h"
 #include "http/xml.h"
 
@@ -18,31 +19,6 @@ constexpr std::uint64_t kMiB = 1 << 20;
 // Parts of an unknown number are twice as large after so many, three times after twice as many.
 constexpr std::uint64_t kGrowEvery = 500;
 constexpr std::chrono::seconds kAbortTime{10};
-
-// Up to `size` bytes; memory for what is there only.
-Result<std::shared_ptr<std::string>> ReadPiece(const Context& ctx, ByteSource& body,
-                                               std::uint64_t size,
-                                               std::optional<std::uint64_t> expected) {
-  constexpr std::size_t kStep = 64 * 1024;
-  auto piece = std::make_shared<std::string>();  // Shared: see http::Request.
-  if (expected) piece->reserve(static_cast<std::size_t>(std::min(size, *expected)));
-  while (piece->size() < size) {
-    const std::size_t old = piece->size();
-    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(kStep, size - old));
-    piece->resize(old + want);
-    const std::size_t count =
-        LS_TRY(ReadFull(ctx, body, std::as_writable_bytes(std::span(piece->data() + old, want))));
-    piece->resize(old + count);
-    if (count < want) break;
-  }
-  return piece;
-}
-
-Error WrongSize(const UploadTarget& target, std::uint64_t bytes) {
-  return {ErrorCode::kCorruption,
-          fmt::format("s3: {}: the body has {} bytes instead of {}; nothing was stored", target.key,
-                      bytes, target.size_bytes.value_or(0))};
-}
 
 http::Headers ObjectHeaders(const UploadTarget& target) {
   http::Headers headers = target.headers;
@@ -67,16 +43,20 @@ Result<void> RequireTag(const http::Response& answer) {
   return Error(ErrorCode::kUnavailable, "s3: upload failed: no ETag returned");
 }
 
-class Multipart {
+class Multipart final : public cloud::PartSink {
  public:
   Multipart(Session& session, const UploadTarget& target) : session_(session), target_(target) {}
 
-  Result<void> Create(const Context& ctx);
+  std::uint64_t PieceBytes(std::uint64_t number) const override {
+    return PartBytes(session_.options().part_size_bytes.value_or(kMinPartBytes), target_.size_bytes,
+                     number, session_.provider().equal_parts);
+  }
+  Result<void> PutWhole(const Context& ctx, cloud::Piece whole) override;
+  Result<void> Begin(const Context& ctx) override;
   // Waits for others if too much is under way.
-  Result<void> Add(const Context& ctx, std::shared_ptr<std::string> piece);
-  Result<void> Complete(const Context& ctx);
-  void Abort();
-  std::uint64_t parts() const { return tags_.size() + under_way_.size(); }
+  Result<void> Add(const Context& ctx, cloud::Piece piece, bool is_last) override;
+  Result<void> Complete(const Context& ctx) override;
+  void Abort() override;
 
  private:
   Result<void> FinishFirst(const Context& ctx);
@@ -86,10 +66,20 @@ class Multipart {
   const UploadTarget& target_;
   std::string upload_id_;
   std::vector<std::string> tags_;  // Of part 1, 2, ...
-  std::deque<PendingCall> under_way_;
+  std::deque<cloud::PendingCall> under_way_;
 };
 
-Result<void> Multipart::Create(const Context& ctx) {
+Result<void> Multipart::PutWhole(const Context& ctx, cloud::Piece whole) {
+  const auto answer = LS_TRY(DoIfAbsent(ctx, session_, target_,
+                                        {.method = "PUT",
+                                         .key = target_.key,
+                                         .headers = ObjectHeaders(target_),
+                                         .body = std::move(whole),
+                                         .with_customer_key = true}));
+  return RequireTag(answer);
+}
+
+Result<void> Multipart::Begin(const Context& ctx) {
   const Call call{.method = "POST",
                   .key = target_.key,
                   .query = {{"uploads", ""}},
@@ -114,11 +104,17 @@ std::size_t Multipart::Limit(std::size_t part_bytes) const {
       std::clamp<std::uint64_t>(static_cast<std::uint64_t>(std::max(1, wanted)), 1, fit - 1));
 }
 
-Result<void> Multipart::Add(const Context& ctx, std::shared_ptr<std::string> piece) {
+Result<void> Multipart::Add(const Context& ctx, cloud::Piece piece, bool) {
   while (under_way_.size() >= Limit(piece->size())) LS_TRY(FinishFirst(ctx));
+  const std::size_t number = tags_.size() + under_way_.size() + 1;
+  if (number > kMaxParts) {
+    return Error(
+        ErrorCode::kUnsupported,
+        fmt::format("s3: {}: more than {} parts; set a larger part-size", target_.key, kMaxParts));
+  }
   Call call{.method = "PUT",
             .key = target_.key,
-            .query = {{"partNumber", std::to_string(parts() + 1)}, {"uploadId", upload_id_}},
+            .query = {{"partNumber", std::to_string(number)}, {"uploadId", upload_id_}},
             .body = std::move(piece),
             .with_customer_key = true};
   under_way_.push_back(session_.Begin(ctx, std::move(call)));
@@ -162,42 +158,11 @@ void Multipart::Abort() {
   if (upload_id_.empty()) return;
   const Clock& clock = Clock::Real();
   const Context ctx({}, clock.Monotonic() + kAbortTime, clock);
-  PendingCall pending = session_.Begin(
+  cloud::PendingCall pending = session_.Begin(
       ctx, {.method = "DELETE", .key = target_.key, .query = {{"uploadId", upload_id_}}});
   if (!pending.exchange.ok()) return;
   // What is wrong with the server is in the error that led here.
   (void)pending.exchange.value()->Finish(ctx);
-}
-
-std::uint64_t PartSize(const Session& session, const UploadTarget& target, std::uint64_t number) {
-  return PartBytes(session.options().part_size_bytes.value_or(kMinPartBytes), target.size_bytes,
-                   number, session.provider().equal_parts);
-}
-
-// `first` and `piece`, which is the second, and what `body` still has.
-Result<std::uint64_t> UploadParts(const Context& ctx, Session& session, const UploadTarget& target,
-                                  ByteSource& body, std::shared_ptr<std::string> first,
-                                  std::shared_ptr<std::string> piece, Multipart& upload) {
-  LS_TRY(upload.Create(ctx));
-  std::uint64_t bytes = first->size();
-  LS_TRY(upload.Add(ctx, std::move(first)));
-  while (!piece->empty()) {
-    bytes += piece->size();
-    if (target.size_bytes && bytes > *target.size_bytes) return WrongSize(target, bytes);
-    if (upload.parts() == kMaxParts) {
-      return Error(
-          ErrorCode::kUnsupported,
-          fmt::format("s3: {}: more than {} parts; set a larger part-size", target.key, kMaxParts));
-    }
-    const bool last = piece->size() < PartSize(session, target, upload.parts() + 1);
-    LS_TRY(upload.Add(ctx, std::move(piece)));
-    if (last) break;
-    piece =
-        LS_TRY(ReadPiece(ctx, body, PartSize(session, target, upload.parts() + 1), std::nullopt));
-  }
-  if (target.size_bytes && bytes != *target.size_bytes) return WrongSize(target, bytes);
-  LS_TRY(upload.Complete(ctx));
-  return bytes;
 }
 
 }  // namespace
@@ -213,29 +178,8 @@ std::uint64_t PartBytes(std::uint64_t configured, std::optional<std::uint64_t> s
 
 Result<std::uint64_t> Upload(const Context& ctx, Session& session, const UploadTarget& target,
                              ByteSource& body) {
-  const std::uint64_t part_bytes = PartSize(session, target, 1);
-  auto first = LS_TRY(ReadPiece(ctx, body, part_bytes, target.size_bytes));
-  auto second = std::make_shared<std::string>();  // Shared: see http::Request.
-  if (first->size() == part_bytes) {
-    second = LS_TRY(ReadPiece(ctx, body, PartSize(session, target, 2), std::nullopt));
-  }
-  if (second->empty()) {
-    const std::uint64_t bytes = first->size();
-    if (target.size_bytes && bytes != *target.size_bytes) return WrongSize(target, bytes);
-    const auto answer = LS_TRY(DoIfAbsent(ctx, session, target,
-                                          {.method = "PUT",
-                                           .key = target.key,
-                                           .headers = ObjectHeaders(target),
-                                           .body = std::move(first),
-                                           .with_customer_key = true}));
-    LS_TRY(RequireTag(answer));
-    return bytes;
-  }
   Multipart upload(session, target);
-  auto result =
-      UploadParts(ctx, session, target, body, std::move(first), std::move(second), upload);
-  if (!result.ok()) upload.Abort();
-  return result;
+  return cloud::UploadInParts(ctx, body, target.size_bytes, upload, "s3: " + target.key);
 }
 
 }  // namespace litestream::s3
