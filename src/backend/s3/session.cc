@@ -63,6 +63,17 @@ void Shared::SetConditionalWrites(const std::string& host, bool works) {
   conditional_[host] = works;
 }
 
+std::string Shared::region(const std::string& bucket) const {
+  MutexLock lock(mu_);
+  const auto found = regions_.find(bucket);
+  return found == regions_.end() ? "" : found->second;
+}
+
+void Shared::SetRegion(const std::string& bucket, const std::string& region) {
+  MutexLock lock(mu_);
+  regions_[bucket] = region;
+}
+
 Session::Session(Options options, std::shared_ptr<Shared> shared)
     : options_(WithDerived(std::move(options))),
       shared_(std::move(shared)),
@@ -102,7 +113,11 @@ Result<Address> Session::Where(const Context& ctx) {
   std::string region = options_.region;
   if (region.empty() && IsArn(options_.bucket)) region = RegionOfArn(options_.bucket);
   if (region.empty() && !options_.endpoint.empty()) region = std::string(kDefaultRegion);
-  if (region.empty()) region = LS_TRY(AskForRegion(ctx));
+  if (region.empty()) region = shared_->region(options_.bucket);
+  if (region.empty()) {
+    region = LS_TRY(AskForRegion(ctx));
+    shared_->SetRegion(options_.bucket, region);
+  }
   Address address = LS_TRY(MakeAddress(options_, region));
   MutexLock lock(mu_);
   address_ = address;

@@ -31,6 +31,9 @@ class Shared {
   // Whether the server at that host keeps to conditional writes; unset: not known yet.
   std::optional<bool> conditional_writes(const std::string& host) const;
   void SetConditionalWrites(const std::string& host, bool works);
+  // The region of a bucket that AWS was asked for; "": not known yet.
+  std::string region(const std::string& bucket) const;
+  void SetRegion(const std::string& bucket, const std::string& region);
 
  private:
   const std::shared_ptr<http::Client> http_;  // Shared with other backends.
@@ -38,6 +41,7 @@ class Shared {
   CredentialCache credentials_;
   mutable Mutex mu_{LockRank::kStorage};
   std::map<std::string, bool> conditional_ LS_GUARDED_BY(mu_);
+  std::map<std::string, std::string> regions_ LS_GUARDED_BY(mu_);
 };
 
 // One request.
