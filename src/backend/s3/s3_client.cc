@@ -26,6 +26,8 @@ using s3::Session;
 constexpr std::string_view kTimestampHeader = "x-amz-meta-litestream-timestamp";
 constexpr std::size_t kDeleteBatch = 1000;
 constexpr std::size_t kPageKeys = 1000;
+// A replica with more is none of ours, and a list that goes on for ever would fill the memory.
+constexpr std::size_t kMaxListedKeys = 10'000'000;
 // What was deleted may still take up pages.
 constexpr int kMaxIdlePages = 1000;
 constexpr std::size_t kMaxFailuresShown = 10;  // Of a thousand deletes.
@@ -150,6 +152,7 @@ Result<void> S3Client::ListKeys(const Context& ctx, const std::string& prefix,
   std::set<std::string> tokens;
   std::string last_key;
   int idle_pages = 0;  // In a row, that brought nothing new.
+  std::size_t listed_keys = 0;
   for (;;) {
     http::QueryParameters query = {{"list-type", "2"}, {"prefix", prefix}};
     if (!start_after.empty()) query.emplace_back("start-after", start_after);
@@ -176,6 +179,9 @@ Result<void> S3Client::ListKeys(const Context& ctx, const std::string& prefix,
             fmt::format("s3: list {}: {} was not asked for", Describe(), http::Shown(listed.key)));
       }
       if (!take(listed)) return {};
+      if (++listed_keys > kMaxListedKeys) {
+        return Broken(fmt::format("s3: list {}: more than {} keys", Describe(), kMaxListedKeys));
+      }
       if (listed.key != last_key) idle_pages = 0;
       last_key = listed.key;
     }
