@@ -407,6 +407,14 @@ TEST(Config, ReplicationNeedsOwnPlaces) {
       {"not made yet", "[{path: /none/a, replica: {path: /d/new}}]", ""},
       {"the same", "[{path: /d/a, replica: {path: /r}}, {path: /d/b, replica: {path: /r}}]",
        "/d/a and /d/b have the same file replica (/r)"},
+      {"containers of two accounts",
+       "[{path: /d/a, replica: {url: 'abs://one@c/p'}}, {path: /d/b, replica: {url: "
+       "'abs://two@c/p'}}]",
+       ""},
+      {"one container, in two spellings",
+       "[{path: /d/a, replica: {url: 'abs://one@c/p'}}, {path: /d/b, replica: {type: abs, bucket: "
+       "c, path: p, endpoint: 'https://one.blob.core.windows.net'}}]",
+       "/d/a and /d/b have the same abs replica (p)"},
       {"everything", "[{path: /d/a, replica: {path: /}}]", "/d/a: the replica is \"/\""},
       {"the database", "[{path: /d/a, replica: {path: /d/a}}]",
        "/d/a: the replica /d/a is the database /d/a; it needs a directory of its own"},
