@@ -6,6 +6,7 @@
 #include "base/try.h"
 #include "cli/abs_replica.h"
 #include "cli/s3_replica.h"
+#include "cli/sftp_replica.h"
 
 namespace litestream::cli {
 namespace {
@@ -26,6 +27,7 @@ struct Backend {
 constexpr Backend kBackends[] = {
     {"s3", MakeS3Replica},
     {"abs", MakeAbsReplica},
+    {"sftp", MakeSftpReplica},
 };
 
 }  // namespace
