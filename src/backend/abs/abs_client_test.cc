@@ -372,6 +372,7 @@ TEST_F(AbsClientTest, BlocksBecomeABlobWithTheLastRequest) {
   std::vector<std::string> blocks;
   std::string list;
   std::atomic<int> failing = -1;
+  const ServesUntilHere serves(server_);
   answer_ = [&](const ServedRequest& request, const std::string& body, ServedPeer& peer) {
     // Unless it was broken off.
     if (request.header("content-length") != std::to_string(body.size())) return;

@@ -369,6 +369,7 @@ TEST_F(S3ClientTest, ADeleteIsVerified) {
 TEST_F(S3ClientTest, AnUploadInPartsLeavesNothingBehindWhenItFails) {
   std::atomic<int> failing = 2;
   std::atomic<int> aborts = 0;
+  const ServesUntilHere serves(server_);
   answer_ = [&](const ServedRequest& request, const std::string&, ServedPeer& peer) {
     if (request.query() == "uploads=") {
       EXPECT_EQ(request.header("x-amz-meta-litestream-timestamp"), "1970-01-01T00:00:00Z");
