@@ -10,7 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "backend/s3/upload.h"
+#include "cloud/multipart.h"
 #include "http/digest.h"
 #include "tests/contract/bodies.h"
 #include "tests/support/http_server.h"
@@ -408,17 +408,17 @@ TEST_F(S3ClientTest, AnUploadInPartsLeavesNothingBehindWhenItFails) {
 
 TEST_F(S3ClientTest, SizesOfParts) {
   constexpr std::uint64_t kMin = s3::kMinPartBytes;
-  EXPECT_EQ(s3::PartBytes(kMin, kMin, 1, false), kMin);
+  EXPECT_EQ(cloud::PartBytes(kMin, kMin, 1, false), kMin);
   for (const std::uint64_t size :
        {std::uint64_t{1} << 30, std::uint64_t{100} << 30, std::uint64_t{5} << 40}) {
-    EXPECT_LE(size, s3::PartBytes(kMin, size, 1, true) * s3::kMaxParts);
+    EXPECT_LE(size, cloud::PartBytes(kMin, size, 1, true) * cloud::kMaxParts);
   }
   std::uint64_t total = 0;
-  for (std::uint64_t n = 1; n <= s3::kMaxParts; ++n) {
-    total += s3::PartBytes(kMin, std::nullopt, n, false);
+  for (std::uint64_t n = 1; n <= cloud::kMaxParts; ++n) {
+    total += cloud::PartBytes(kMin, std::nullopt, n, false);
   }
   EXPECT_GT(total, std::uint64_t{500} << 30) << "a stream of unknown length";
-  EXPECT_EQ(s3::PartBytes(kMin, std::nullopt, 9'999, true), kMin);
+  EXPECT_EQ(cloud::PartBytes(kMin, std::nullopt, 9'999, true), kMin);
 }
 
 TEST_F(S3ClientTest, PartsHaveTheSizeThatWasSaid) {
