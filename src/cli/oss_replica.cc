@@ -1,7 +1,5 @@
 #include "cli/oss_replica.h"
 
-#include <algorithm>
-
 #include "backend/oss/oss_client.h"
 #include "cli/http_client.h"
 #include "config/env_expand.h"
@@ -9,9 +7,6 @@
 
 namespace litestream::cli {
 namespace {
-
-constexpr std::int64_t kMaxConcurrency = 64;
-constexpr std::chrono::milliseconds kMinStallTimeout{100};
 
 oss::Options OptionsOf(const config::ReplicaConfig& replica) {
   oss::Options options{.bucket = replica.bucket,
@@ -21,17 +16,11 @@ oss::Options OptionsOf(const config::ReplicaConfig& replica) {
                        .skip_verify = replica.skip_verify.value_or(false),
                        .ca_file = replica.ca_file,
                        .part_size_bytes = replica.part_size,
+                       .concurrency = ConcurrencyOf(replica),
                        .access_key_id = replica.access_key_id,
                        .secret_access_key = replica.secret_access_key,
                        .session_token = replica.session_token};
-  if (replica.stall_timeout) {
-    options.stall_timeout = std::max(
-        kMinStallTimeout, std::chrono::ceil<std::chrono::milliseconds>(*replica.stall_timeout));
-  }
-  if (replica.concurrency) {
-    options.concurrency =
-        static_cast<int>(std::clamp<std::int64_t>(*replica.concurrency, 1, kMaxConcurrency));
-  }
+  if (const auto timeout = StallTimeoutOf(replica)) options.stall_timeout = *timeout;
   if (options.endpoint.empty()) {
     options.endpoint = config::CompleteEndpoint(config::LookupEnvironment("OSS_ENDPOINT"));
   }

@@ -92,4 +92,15 @@ Result<std::string> AskForRoleKeys(const Context& ctx, http::Client& http,
       fmt::format("{}: role {}: the service says {}", name, http::Shown(role), answer.status));
 }
 
+Result<TemporaryKeys> KeysOfMachine(bool switched_off, std::string_view advice,
+                                    const std::function<Result<TemporaryKeys>()>& ask) {
+  std::string why = "the metadata service is switched off";
+  if (!switched_off) {
+    auto found = ask();
+    if (found.ok() || found.error().Is(ErrorCode::kCancelled)) return found;
+    why = found.error().message();
+  }
+  return Error(ErrorCode::kDenied, fmt::format("no credentials: {} ({})", advice, why));
+}
+
 }  // namespace litestream::cloud

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/env.h"
 #include "cloud/credential_cache.h"
@@ -49,5 +52,38 @@ struct MetadataService {
 // What it says about the keys of the machine's role: JSON. kDenied if the machine has none.
 Result<std::string> AskForRoleKeys(const Context& ctx, http::Client& http,
                                    const MetadataService& service);
+
+// The last place where keys may be: `ask` for those of the machine, unless that is switched off.
+// kDenied if there are none; `advice` says what could be done about it.
+Result<TemporaryKeys> KeysOfMachine(bool switched_off, std::string_view advice,
+                                    const std::function<Result<TemporaryKeys>()>& ask);
+
+// What all replicas of one kind in a process share: connections, and keys that are looked for once
+// for all. `Sources` says where keys come from, with a client and a clock in it. Safe for
+// concurrent calls.
+template <typename Sources>
+class SharedKeys {
+ public:
+  using Find = Result<TemporaryKeys> (*)(const Context& ctx, const Sources& sources);
+  SharedKeys(std::shared_ptr<http::Client> http, Sources sources, Find find)
+      : http_(std::move(http)),
+        sources_(WithHttp(std::move(sources))),
+        credentials_([this, find](const Context& ctx) { return find(ctx, sources_); },
+                     *sources_.clock) {}
+
+  http::Client& http() const { return *http_; }
+  const Sources& sources() const { return sources_; }
+  CredentialCache<http::SigningKeys>& credentials() { return credentials_; }
+
+ private:
+  Sources WithHttp(Sources sources) const {
+    sources.http = http_;
+    return sources;
+  }
+
+  const std::shared_ptr<http::Client> http_;  // Shared with other backends.
+  const Sources sources_;
+  CredentialCache<http::SigningKeys> credentials_;
+};
 
 }  // namespace litestream::cloud

@@ -111,17 +111,11 @@ Result<Credentials> Chain::Find() {
   }
   const std::string token_file = Variable("ALIBABA_CLOUD_OIDC_TOKEN_FILE");
   if (!token_file.empty()) return FromOidc(token_file);
-  std::string last = "the metadata service is switched off";
-  if (!IsTrue(Variable("ALIBABA_CLOUD_ECS_METADATA_DISABLED"))) {
-    auto found = FromMachine();
-    if (found.ok() || found.error().Is(ErrorCode::kCancelled)) return found;
-    last = found.error().message();
-  }
-  return Error(ErrorCode::kDenied,
-               fmt::format("no credentials: set access-key-id and secret-access-key, or "
-                           "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET; there is no token of a "
-                           "service account, no RAM role of the machine either ({})",
-                           last));
+  return cloud::KeysOfMachine(
+      IsTrue(Variable("ALIBABA_CLOUD_ECS_METADATA_DISABLED")),
+      "set access-key-id and secret-access-key, or OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET; "
+      "there is no token of a service account, no RAM role of the machine either",
+      [this] { return FromMachine(); });
 }
 
 }  // namespace

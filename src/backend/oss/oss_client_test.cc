@@ -11,7 +11,7 @@
 #include "http/date.h"
 #include "http/digest.h"
 #include "tests/contract/bodies.h"
-#include "tests/support/http_server.h"
+#include "tests/support/answering_server.h"
 
 // What a server may do now and then, and what none may do. That all is well with one that behaves
 // is shown by the contract suite.
@@ -50,8 +50,6 @@ std::vector<std::string> Stored(std::string_view content) {
 
 class OssClientTest : public ::testing::Test {
  protected:
-  using Handler = std::function<void(const ServedRequest&, const std::string&, ServedPeer&)>;
-
   std::unique_ptr<ReplicaClient> Connect(oss::Options options = {}) {
     options.endpoint = server_.url();
     options.bucket = "bkt";
@@ -67,23 +65,11 @@ class OssClientTest : public ::testing::Test {
     EXPECT_TRUE(client.ok()) << client.error().message();
     return std::move(client).value();
   }
-  std::vector<std::string> Asked() {
-    const std::lock_guard lock(mu_);
-    return asked_;
-  }
+  std::vector<std::string> Asked() const { return server_.Asked(); }
 
-  std::mutex mu_;
-  std::vector<std::string> asked_;  // "METHOD target"
-  Handler answer_;
   std::map<std::string, std::string> variables_;
-  HttpServer server_{[this](const ServedRequest& request, ServedPeer& peer) {
-    const std::string body = peer.ReadBody(request);
-    {
-      const std::lock_guard lock(mu_);
-      asked_.push_back(request.method + " " + request.target);
-    }
-    answer_(request, body, peer);
-  }};
+  AnsweringServer server_;
+  AnsweringServer::Handler& answer_ = server_.answer;
   const std::shared_ptr<oss::Shared> shared_ = std::make_shared<oss::Shared>(
       std::make_shared<http::Client>(),
       oss::CredentialSources{
@@ -291,8 +277,8 @@ TEST_F(OssClientTest, ListsThatMakeNoSense) {
       "<ListBucketResult><Contents><Key>db%2F0000%2Fx</Key></Contents></ListBucketResult>",
       "<ListBucketResult><Contents><Key>other</Key><Size>1</Size></Contents></ListBucketResult>",
       "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
-      "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>same"
-      "</NextContinuationToken></ListBucketResult>"};
+      ("<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>same"
+       "</NextContinuationToken></ListBucketResult>")};
   for (const char* body : bodies) {
     SCOPED_TRACE(body);
     answer_ = [body](const ServedRequest&, const std::string&, ServedPeer& peer) {

@@ -9,20 +9,6 @@
 #include "base/try.h"
 
 namespace litestream::oss {
-namespace {
-
-CredentialSources WithHttp(CredentialSources sources, std::shared_ptr<http::Client> http) {
-  sources.http = std::move(http);
-  return sources;
-}
-
-}  // namespace
-
-Shared::Shared(std::shared_ptr<http::Client> http, CredentialSources sources)
-    : http_(std::move(http)),
-      sources_(WithHttp(std::move(sources), http_)),
-      credentials_([this](const Context& ctx) { return FindCredentials(ctx, sources_); },
-                   *sources_.clock) {}
 
 std::optional<bool> Shared::versioned(const std::string& bucket) const {
   MutexLock lock(mu_);

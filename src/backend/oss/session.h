@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "backend/oss/address.h"
 #include "backend/oss/credentials.h"
@@ -14,22 +15,17 @@
 namespace litestream::oss {
 
 // What all OSS replicas of a process share. Safe for concurrent calls.
-class Shared {
+class Shared final : public cloud::SharedKeys<CredentialSources> {
  public:
-  Shared(std::shared_ptr<http::Client> http, CredentialSources sources);
+  Shared(std::shared_ptr<http::Client> http, CredentialSources sources)
+      : SharedKeys(std::move(http), std::move(sources), FindCredentials) {}
 
-  http::Client& http() const { return *http_; }
-  // Those of the environment, looked for once for all.
-  CredentialCache& credentials() { return credentials_; }
   // Whether a bucket keeps old versions of its objects, or once did; unset: not known yet.
   std::optional<bool> versioned(const std::string& bucket) const;
   // From the answer to an upload.
   void NoteUpload(const std::string& bucket, const http::Headers& headers);
 
  private:
-  const std::shared_ptr<http::Client> http_;  // Shared with other backends.
-  const CredentialSources sources_;
-  CredentialCache credentials_;
   mutable Mutex mu_{LockRank::kStorage};
   std::map<std::string, bool> versioned_ LS_GUARDED_BY(mu_);
 };

@@ -280,17 +280,11 @@ Result<Credentials> Chain::Find() {
            .empty()) {
     return FromContainer();
   }
-  std::string last = "the metadata service is switched off";
-  if (!IsTrue(Variable("AWS_EC2_METADATA_DISABLED"))) {
-    auto found = FromEc2();
-    if (found.ok() || found.error().Is(ErrorCode::kCancelled)) return found;
-    last = found.error().message();
-  }
-  return Error(ErrorCode::kDenied,
-               fmt::format("no credentials: set access-key-id and secret-access-key, or "
-                           "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; there is no profile, no "
-                           "role of a container or machine either ({})",
-                           last));
+  return cloud::KeysOfMachine(
+      IsTrue(Variable("AWS_EC2_METADATA_DISABLED")),
+      "set access-key-id and secret-access-key, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+      "there is no profile, no role of a container or machine either",
+      [this] { return FromEc2(); });
 }
 
 }  // namespace

@@ -31,18 +31,7 @@ Options WithDerived(Options options) {
   return options;
 }
 
-CredentialSources WithHttp(CredentialSources sources, std::shared_ptr<http::Client> http) {
-  sources.http = std::move(http);
-  return sources;
-}
-
 }  // namespace
-
-Shared::Shared(std::shared_ptr<http::Client> http, CredentialSources sources)
-    : http_(std::move(http)),
-      sources_(WithHttp(std::move(sources), http_)),
-      credentials_([this](const Context& ctx) { return FindCredentials(ctx, sources_); },
-                   *sources_.clock) {}
 
 std::optional<bool> Shared::conditional_writes(const std::string& host) const {
   MutexLock lock(mu_);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "backend/s3/address.h"
 #include "backend/s3/credentials.h"
@@ -18,22 +19,16 @@
 namespace litestream::s3 {
 
 // What all S3 replicas of a process share. Safe for concurrent calls.
-class Shared {
+class Shared final : public cloud::SharedKeys<CredentialSources> {
  public:
-  Shared(std::shared_ptr<http::Client> http, CredentialSources sources);
+  Shared(std::shared_ptr<http::Client> http, CredentialSources sources)
+      : SharedKeys(std::move(http), std::move(sources), FindCredentials) {}
 
-  http::Client& http() const { return *http_; }
-  const CredentialSources& sources() const { return sources_; }
-  // Those of the environment, looked for once for all.
-  CredentialCache& credentials() { return credentials_; }
   // Whether the server at that host keeps to conditional writes; unset: not known yet.
   std::optional<bool> conditional_writes(const std::string& host) const;
   void SetConditionalWrites(const std::string& host, bool works);
 
  private:
-  const std::shared_ptr<http::Client> http_;  // Shared with other backends.
-  const CredentialSources sources_;
-  CredentialCache credentials_;
   mutable Mutex mu_{LockRank::kStorage};
   std::map<std::string, bool> conditional_ LS_GUARDED_BY(mu_);
 };
