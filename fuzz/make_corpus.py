@@ -110,12 +110,30 @@ def s3_answers(golden):
         yield text.encode()
 
 
+OSS_ANSWERS = (
+    "\0\nx-oss-err: PEVycm9yPjxDb2RlPng8L0NvZGU+PC9FcnJvcj4=\nx-oss-ec: 0002-00000007\n\n",
+    "\0\n\n<Error><Code>AccessDenied</Code><Message>m</Message><EC>0002-00000228</EC><Endpoint>"
+    "oss-cn-hangzhou.aliyuncs.com</Endpoint></Error>",
+    "\1\nx-oss-hash-crc64ecma: 1\ncontent-length: 2\ncontent-range: bytes 0-1/2\n\n",
+    '\2{"Credentials":{"AccessKeyId":"A","AccessKeySecret":"B","SecurityToken":"C",'
+    '"Expiration":"2026-11-28T00:36:59Z"}}',
+    "\3db%2F0000%2Fa+b%",
+    "\4oss-cn-hangzhou-internal.aliyuncs.com",
+)
+
+
+def oss_answers(golden):
+    for text in OSS_ANSWERS:
+        yield text.encode()
+
+
 def xml(golden):
     yield b'<?xml version="1.0"?><a:A xmlns:a="b"><B c="d">&amp;&#13;</B><![CDATA[<]]></a:A>'
 
 
 SEEDS = {
     "s3_answer_fuzz": s3_answers,
+    "oss_answer_fuzz": oss_answers,
     "xml_fuzz": xml,
     "wal_fuzz": wal,
     "names_fuzz": names,

@@ -28,6 +28,7 @@ constexpr Backend kBackends[] = {
     {"s3", MakeS3Replica},
     {"abs", MakeAbsReplica},
     {"sftp", MakeSftpReplica},
+    {"oss", MakeOssReplica},
 };
 
 }  // namespace

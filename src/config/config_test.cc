@@ -484,6 +484,38 @@ TEST(Config, FromArguments) {
   }
 }
 
+TEST(Config, OssUrls) {
+  const struct {
+    const char* url;
+    const char* bucket;
+    const char* path;
+    const char* region;
+    const char* endpoint;
+  } cases[] = {
+      {"oss://bkt/a/b", "bkt", "a/b", "", ""},
+      {"oss://bkt/", "bkt", "", "", ""},
+      {"oss://bkt", "bkt", ".", "", ""},
+      {"oss://bkt.oss-cn-beijing.aliyuncs.com/a", "bkt", "a", "cn-beijing",
+       "https://oss-cn-beijing.aliyuncs.com"},
+      {"oss://bkt.oss-cn-beijing-internal.aliyuncs.com/a", "bkt", "a", "cn-beijing",
+       "https://oss-cn-beijing-internal.aliyuncs.com"},
+      {"oss://bkt.oss-accelerate.aliyuncs.com/a?region=cn-beijing", "bkt", "a", "cn-beijing",
+       "https://oss-accelerate.aliyuncs.com"},
+      {"oss://bkt/a?endpoint=127.0.0.1:9000", "bkt", "a", "", "http://127.0.0.1:9000"},
+      {"oss://bkt/a?endpoint=oss-us-west-1.aliyuncs.com", "bkt", "a", "",
+       "https://oss-us-west-1.aliyuncs.com"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.url);
+    const auto replica = ReplicaFromUrl(Env::Real(), c.url);
+    ASSERT_TRUE(replica.ok()) << replica.error().message();
+    EXPECT_EQ(replica.value().bucket, c.bucket);
+    EXPECT_EQ(replica.value().path, c.path);
+    EXPECT_EQ(replica.value().region, c.region);
+    EXPECT_EQ(replica.value().endpoint, c.endpoint);
+  }
+}
+
 TEST(Config, LogLevels) {
   EXPECT_EQ(ParseLogLevel("trace"), LogLevel::kTrace);
   EXPECT_EQ(ParseLogLevel("Warning"), LogLevel::kWarn);

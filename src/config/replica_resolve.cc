@@ -204,15 +204,24 @@ Result<void> ResolveBucket(std::string_view type, const ReplicaUrl* url, Replica
 
 Result<void> ResolveOss(const ReplicaUrl* url, ReplicaConfig& replica) {
   LS_TRY(ResolveBucket("oss", url, replica));
+  replica.endpoint = CompleteEndpoint(replica.endpoint);
+  if (url == nullptr) return {};
+  // "oss://bucket" is not "oss://bucket/": stock Litestream's keys then begin with "./".
+  if (!HasPath(replica.url)) replica.path = ".";
+  // Stock Litestream's documentation promises these.
+  SetIfEmpty(replica.endpoint, CompleteEndpoint(Query(*url, "endpoint")));
+  SetIfEmpty(replica.region, Query(*url, "region"));
   // BUCKET.oss-REGION[-internal].aliyuncs.com
   constexpr std::string_view kSuffix = ".aliyuncs.com";
   const std::string host = replica.bucket;
-  const std::size_t region = host.find(".oss-");
-  if (url == nullptr || region == std::string::npos || !host.ends_with(kSuffix)) return {};
-  replica.bucket = host.substr(0, region);
-  std::string name = host.substr(region + 5, host.size() - kSuffix.size() - region - 5);
-  if (name.ends_with("-internal")) name.resize(name.size() - 9);
-  SetIfEmpty(replica.region, name);
+  const std::size_t dot = host.find(".oss-");
+  if (dot == std::string::npos || !host.ends_with(kSuffix)) return {};
+  replica.bucket = host.substr(0, dot);
+  SetIfEmpty(replica.endpoint, "https://" + host.substr(dot + 1));
+  std::string region = host.substr(dot + 5, host.size() - kSuffix.size() - dot - 5);
+  if (region.ends_with("-internal")) region.resize(region.size() - 9);
+  // oss-accelerate.aliyuncs.com serves all of them.
+  if (!region.starts_with("accelerate")) SetIfEmpty(replica.region, region);
   return {};
 }
 

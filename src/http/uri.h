@@ -11,6 +11,8 @@ namespace litestream::http {
 std::string EscapeComponent(std::string_view text);
 // The same, slashes kept: a key as the path of a URL. Nothing is cleaned: "//", "/./" stay.
 std::string EscapePath(std::string_view text);
+// %XX taken back, and "+" as a space, as in a form. What is no escape stays.
+std::string UnescapeForm(std::string_view text);
 
 using QueryParameters = std::vector<std::pair<std::string, std::string>>;
 // "a=1&b=", escaped and in the order of the escaped names, as signatures want it.

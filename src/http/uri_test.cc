@@ -41,5 +41,13 @@ TEST(Uri, WhatIsNear) {
   }
 }
 
+TEST(UriTest, UnescapesWhatServersEscape) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", ""},     {"a%2Fb%20c+d%2B", "a/b c d+"}, {"%C3%A9%c3%a9", "éé"}, {"100%", "100%"},
+      {"%2", "%2"}, {"%zz%-1% 1", "%zz%-1% 1"},     {"%%41", "%A"},
+  };
+  for (const auto& [text, want] : cases) EXPECT_EQ(UnescapeForm(text), want) << text;
+}
+
 }  // namespace
 }  // namespace litestream::http

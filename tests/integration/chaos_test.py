@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/support")]
 import chaos_proxy  # noqa: E402
 import lab  # noqa: E402
+import oss_server  # noqa: E402
 import s3_server  # noqa: E402
 
 OPTIONS = None
@@ -34,11 +35,12 @@ class ChaosTest(unittest.TestCase):
     def setUp(self):
         self.box = lab.Lab("chaos")
         self.addCleanup(self.box.__exit__)
-        self.server = s3_server.S3Server(OPTIONS.server, check=True)
+        self.server = (oss_server.OssServer(OPTIONS.server) if OPTIONS.service == "oss"
+                       else s3_server.S3Server(OPTIONS.server, check=True))
         self.addCleanup(self.server.close)
         self.proxy = chaos_proxy.ChaosProxy(self.server.endpoint.removeprefix("http://"))
         self.addCleanup(self.proxy.__exit__)
-        self.url = f"s3://{self.server.bucket}/app"
+        self.url = f"{self.server.scheme}://{self.server.bucket}/app"
         self.writer = lab.Writer(self.box, OPTIONS.writer, self.box.path("app.db"),
                                  self.box.path("journal"))
         self.log = self.box.path("log")
@@ -85,7 +87,7 @@ class ChaosTest(unittest.TestCase):
         verified = self.run_tool("verify", self.url, direct=True)
         self.assertEqual(verified.returncode, 0, verified.stdout + verified.stderr)
         self.assertEqual(self.server.requests().get("REPLACED", 0), 0)
-        self.assertNotIn(s3_server.KEYS["AWS_SECRET_ACCESS_KEY"], self.log.read_text())
+        self.assertNotIn(self.server.secret, self.log.read_text())
         # What is damaged on its way ends a restore, and nothing is left of it. (Old lists lead to
         # a state that is old.)
         self.proxy.plan = chaos_proxy.every(3, leave_out=("stale-list", "half-open"))
@@ -105,5 +107,6 @@ if __name__ == "__main__":
     parser.add_argument("--binary", required=True, type=pathlib.Path)
     parser.add_argument("--writer", required=True, type=pathlib.Path)
     parser.add_argument("--server", required=True, type=pathlib.Path)
+    parser.add_argument("--service", default="s3", choices=("s3", "oss"))
     OPTIONS, rest = parser.parse_known_args()
     unittest.main(argv=[sys.argv[0], *rest])
