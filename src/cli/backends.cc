@@ -4,6 +4,7 @@
 
 #include "backend/file/file_client.h"
 #include "base/try.h"
+#include "cli/gs_replica.h"
 #include "cli/s3_replica.h"
 
 namespace litestream::cli {
@@ -24,6 +25,7 @@ struct Backend {
 };
 constexpr Backend kBackends[] = {
     {"s3", MakeS3Replica},
+    {"gs", MakeGsReplica},
 };
 
 }  // namespace
