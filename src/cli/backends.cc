@@ -29,6 +29,7 @@ constexpr Backend kBackends[] = {
     {"abs", MakeAbsReplica},
     {"sftp", MakeSftpReplica},
     {"oss", MakeOssReplica},
+    {"gs", MakeGsReplica},
 };
 
 }  // namespace

@@ -370,8 +370,7 @@ TEST(Config, Availability) {
       {"snapshot of a database",
        "dbs:\n  - path: /a\n    snapshot: {interval: 1h}\n    replica: {path: /r}\n", ""},
       {"a bucket", "dbs: [{path: /a, replica: {url: 's3://b/p'}}]\n", ""},
-      {"backend", "dbs: [{path: /a, replica: {url: 'gs://b/p'}}]\n",
-       "replica type gs is not available in this build"},
+      {"a bucket of Google", "dbs: [{path: /a, replica: {url: 'gs://b/p'}}]\n", ""},
       {"watch", "dbs:\n  - dir: /a\n    pattern: '*'\n    watch: true\n    replica: {path: /r}\n",
        ""},
   };
