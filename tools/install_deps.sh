@@ -9,11 +9,13 @@ packages=(
   # Building.
   g++ cmake ninja-build git python3
   libfmt-dev liblz4-dev libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
-  libcurl4-openssl-dev libssl-dev libpugixml-dev
+  libcurl4-openssl-dev libssl-dev libpugixml-dev libnats-dev
   # Tests and benchmarks.
   libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4 openssl
   # A real S3 server for the tests of that backend.
   radosgw ceph-mon ceph-osd
+  # NATS.
+  nats-server
   # A server of HTTP/2.
   nghttp2-server
   # The simulator: calls that stand still in the middle. ucontext makes two system calls a switch.

@@ -4,6 +4,7 @@
 
 #include "backend/file/file_client.h"
 #include "base/try.h"
+#include "cli/nats_replica.h"
 #include "cli/s3_replica.h"
 
 namespace litestream::cli {
@@ -23,6 +24,7 @@ struct Backend {
   Result<std::unique_ptr<ReplicaClient>> (*make)(const config::ReplicaConfig& replica);
 };
 constexpr Backend kBackends[] = {
+    {"nats", MakeNatsReplica},
     {"s3", MakeS3Replica},
 };
 

@@ -111,7 +111,8 @@ class Places {
 
 std::string PlaceOf(const ReplicaConfig& replica) {
   std::string place = replica.type;
-  for (const auto* part : {&replica.endpoint, &replica.host, &replica.bucket, &replica.path}) {
+  for (const auto* part :
+       {&replica.endpoint, &replica.host, &replica.domain, &replica.bucket, &replica.path}) {
     place += ' ';
     place += *part;
   }
