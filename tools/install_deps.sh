@@ -11,13 +11,13 @@ packages=(
   g++ cmake ninja-build git python3
   libfmt-dev liblz4-dev libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
   libcurl4-openssl-dev libssl-dev libpugixml-dev
-  libssh-dev
+  libssh-dev libnats-dev
   # Tests and benchmarks.
   libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4 openssl
   # A real S3 server for the tests of that backend.
   radosgw ceph-mon ceph-osd
-  # SFTP servers.
-  openssh-server openssh-client
+  # Servers of SFTP and NATS.
+  openssh-server openssh-client nats-server
   # Another client of many stores, and a server of some.
   rclone
   # A server of HTTP/2.

@@ -25,11 +25,8 @@ struct Backend {
   Result<std::unique_ptr<ReplicaClient>> (*make)(const config::ReplicaConfig& replica);
 };
 constexpr Backend kBackends[] = {
-    {"s3", MakeS3Replica},
-    {"abs", MakeAbsReplica},
-    {"sftp", MakeSftpReplica},
-    {"oss", MakeOssReplica},
-    {"gs", MakeGsReplica},
+    {"nats", MakeNatsReplica}, {"s3", MakeS3Replica},   {"abs", MakeAbsReplica},
+    {"sftp", MakeSftpReplica}, {"oss", MakeOssReplica}, {"gs", MakeGsReplica},
 };
 
 }  // namespace

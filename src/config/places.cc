@@ -116,7 +116,8 @@ std::string PlaceOf(const ReplicaConfig& replica) {
       of_account ? fmt::format("https://{}.blob.core.windows.net", replica.account_name)
                  : replica.endpoint;
   std::string place = replica.type;
-  for (const auto* part : {&endpoint, &replica.host, &replica.bucket, &replica.path}) {
+  for (const auto* part :
+       {&endpoint, &replica.host, &replica.domain, &replica.bucket, &replica.path}) {
     place += ' ';
     place += *part;
   }

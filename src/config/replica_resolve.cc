@@ -253,12 +253,27 @@ Result<void> ResolveWebdav(const ReplicaUrl* url, ReplicaConfig& replica) {
   return Require(replica.webdav_url, "webdav-url required for webdav replica");
 }
 
+// nats://HOST[:PORT]/BUCKET[/PREFIX]. Stock Litestream ignores the key `path`, and its objects lie
+// at the bucket's root: so do those of a replica that has the key here, or they would not be found.
+// Only a URL can say a prefix (no bucket has a slash in its name), and directories give one to each
+// database.
 Result<void> ResolveNats(const ReplicaUrl* url, ReplicaConfig& replica) {
+  replica.path.clear();
   if (url != nullptr) {
     replica.host = url->host;
-    if (!url->path.empty()) replica.bucket = url->path;
+    const std::size_t slash = url->path.find('/');
+    if (!url->path.empty()) replica.bucket = url->path.substr(0, slash);
+    if (slash != std::string::npos) replica.path = url->path.substr(slash + 1);
     SetIfEmpty(replica.username, url->user);
     SetIfEmpty(replica.password, url->password);
+    SetIfEmpty(replica.domain, Query(*url, "domain"));
+  }
+  // One spelling for one place.
+  if (replica.host.empty()) replica.host = "127.0.0.1";
+  const std::size_t bracket = replica.host.rfind(']');
+  const std::size_t colon = replica.host.rfind(':');
+  if (colon == std::string::npos || (bracket != std::string::npos && colon < bracket)) {
+    replica.host += ":4222";
   }
   LS_TRY(Require(replica.bucket, "bucket required for NATS replica"));
   if (replica.client_cert.empty() != replica.client_key.empty()) {
