@@ -58,8 +58,8 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Cuts what is under way, and waits for the handlers. Not needed, except where a handler uses what
-  // goes before the server does (ServesUntilHere).
+  // Cuts what is under way, and waits for the handlers. Not needed, except where a handler uses
+  // what goes before the server does (ServesUntilHere).
   void Stop();
 
   std::string url() const;        // http://127.0.0.1:port
@@ -83,8 +83,8 @@ class HttpServer {
   std::thread accepting_;
 };
 
-// Stops a server at the end of a scope: declared behind the variables that its handler uses, because
-// a request that a client has given up may still be handled.
+// Stops a server at the end of a scope: declared behind the variables that its handler uses,
+// because a request that a client has given up may still be handled.
 class ServesUntilHere {
  public:
   explicit ServesUntilHere(HttpServer& server) : server_(server) {}
