@@ -87,9 +87,9 @@ std::uint64_t Bucket::chunk_bytes() const {
 
 // ---- Requests
 
-Call Bucket::Begin(Message message, std::string doing) {
+Call Bucket::Begin(Message message, std::string doing, std::uint64_t* pin) {
   Call call{.message = std::move(message), .doing = std::move(doing)};
-  call.pending = connection_->Send(call.message);
+  call.pending = connection_->Send(call.message, pin);
   call.attempts = 1;
   return call;
 }

@@ -33,7 +33,8 @@ struct Chunk {
 
 // The requests of an object store. Everything is one message and its answer, so there is nothing on
 // the server to leave behind. Begin does not wait; Finish does, and repeats what may work the next
-// time. Safe for concurrent calls.
+// time. For `pin` see Connection::Send; attempts after the first have none. Safe for concurrent
+// calls.
 class Bucket {
  public:
   Bucket(Options options, std::shared_ptr<Connection> connection);
@@ -46,7 +47,7 @@ class Bucket {
   // How large chunks can be: kChunkBytes, less if the server takes only smaller messages.
   std::uint64_t chunk_bytes() const;
 
-  Call Begin(Message message, std::string doing);
+  Call Begin(Message message, std::string doing, std::uint64_t* pin = nullptr);
   // The answer, if it is no error. See MeaningOf for errors.
   Result<Answer> Finish(const Context& ctx, Call& call);
   // The same without another attempt.

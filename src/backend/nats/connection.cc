@@ -378,13 +378,17 @@ std::size_t Connection::max_payload_bytes() const {
   return state_->max_payload;
 }
 
-Pending Connection::Send(Message message) {
+Pending Connection::Send(Message message, std::uint64_t* pin) {
   const auto slot = std::make_shared<Slot>();
   slot->message = std::move(message);
   slot->since = Now();
   std::uint64_t begun = 0;
   {
     MutexLock lock(state_->mu);
+    if (pin != nullptr && *pin != 0 && *pin != state_->epoch) {
+      ConnectionState::Finish(*slot, state_->Lost(""));
+      return Pending(slot);
+    }
     if (state_->epoch == 0 && state_->threads >= kMaxThreads) {
       ConnectionState::Finish(
           *slot, Error(ErrorCode::kUnavailable,
@@ -395,6 +399,7 @@ Pending Connection::Send(Message message) {
       begun = state_->epoch = Epochs::All().Add(state_);
       ++state_->threads;
     }
+    if (pin != nullptr) *pin = state_->epoch;
     state_->queue.push_back(slot);
     state_->changed.NotifyAll();
   }

@@ -69,8 +69,9 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   const ServerOptions& options() const;
-  // Never waits.
-  Pending Send(Message message);
+  // Never waits. What must not overtake what was sent before it names the same `pin`, 0 at first:
+  // once what has it was lost with its connection, all that has it is.
+  Pending Send(Message message, std::uint64_t* pin = nullptr);
   // Errors: kUnavailable (no connection, it was lost, no answer), kDenied (the server refuses the
   // credentials, or them this subject), kInvalidArgument (TLS, addresses), kCancelled, kTimeout.
   Result<Answer> Wait(const Context& ctx, const Pending& pending);

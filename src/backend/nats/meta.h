@@ -90,7 +90,7 @@ Result<StoredMessage> ParseStoredMessage(std::string_view json);
 
 // Of $JS.API.STREAM.INFO with a filter of subjects.
 struct SubjectPage {
-  bool direct = false;  // The stream allows direct gets.
+  bool direct = false;                            // The stream allows direct gets.
   std::uint64_t total = 0;                        // Of all pages.
   std::map<std::string, std::uint64_t> subjects;  // With the number of messages.
 };

@@ -37,6 +37,7 @@ class Upload {
   std::deque<Call> under_way_;
   std::uint64_t acknowledged_ = 0;
   std::uint64_t last_sequence_ = 0;
+  std::uint64_t pin_ = 0;  // Of what is under way: no chunk may overtake one that was lost.
   bool repeated_ = false;  // Something was sent again.
 };
 
@@ -49,7 +50,7 @@ void Upload::Send(std::string chunk) {
       bucket_.Begin({.subject = bucket_.ChunkSubject(meta_.nuid),
                      .headers = {{"Nats-Msg-Id", std::move(id)}},
                      .body = std::make_shared<const std::string>(std::move(chunk))},
-                    fmt::format("write {}", meta_.name)));
+                    fmt::format("write {}", meta_.name), &pin_));
 }
 
 Result<void> Upload::Note(const PublishAck& ack) {
@@ -78,9 +79,11 @@ Result<void> Upload::FinishFirst(const Context& ctx) {
   under_way_.pop_front();
   LS_TRY(Note(ack));
   if (!again) return {};
-  // What was behind it was lost with the same connection, and must go before anything new.
+  // What was behind it was lost with the same connection, and goes before anything new.
   repeated_ = true;
-  return FinishAll(ctx);
+  LS_TRY(FinishAll(ctx));
+  pin_ = 0;
+  return {};
 }
 
 Result<void> Upload::FinishAll(const Context& ctx) {
