@@ -94,7 +94,9 @@ TEST(GsServer, EverySpellingOfThePath) {
     options.path = path;
     const auto client = Connect(options);
     ASSERT_TRUE(WriteFile(kNever, *client, Id(0, 1, 1), path).ok());
-    EXPECT_EQ(ReadFile(kNever, *client, Id(0, 1, 1)).value(), path);
+    const auto read = ReadFile(kNever, *client, Id(0, 1, 1));
+    ASSERT_TRUE(read.ok()) << read.error().message();
+    EXPECT_EQ(read.value(), path);
     EXPECT_EQ(client->List(kNever, kLevel0, {}).value().size(), 1U);
     const auto stored = bucket->ListObjects(kNever, folder, 0);
     ASSERT_TRUE(stored.ok()) << stored.error().message();

@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "format/names.h"
 #include "http/digest.h"
+#include "http/uri.h"
 #include "litestream/clock.h"
 
 namespace litestream {
@@ -149,6 +150,7 @@ FakeGcs::Reply FakeGcs::Answer(Asked& asked) {
   std::string path = asked.request.path();
   const bool uploads = path.starts_with("/upload/");
   if (uploads) path.erase(0, 7);
+  if (path.starts_with("/download/")) path.erase(0, 9);
   if (uploads && asked.Has("upload_id")) return ToUpload(asked);
   if (auto refused = CheckToken(asked)) return *std::move(refused);
   constexpr std::string_view kStart = "/storage/v1/b/";
@@ -344,6 +346,7 @@ FakeGcs::Reply FakeGcs::InsertMultipart(Asked& asked) {
   const Upload upload{.key = asked.Of("name"),
                       .json = body.substr(json_at + 4, second - json_at - 4),
                       .content_type = {},
+                      .host = asked.request.header("host"),
                       .query = asked.query,
                       .content = {},
                       .announced = {},
@@ -362,6 +365,7 @@ FakeGcs::Reply FakeGcs::StartUpload(Asked& asked) {
   uploads_[id] = {.key = asked.Of("name"),
                   .json = asked.body.empty() ? "{}" : asked.body,
                   .content_type = asked.request.header("x-upload-content-type"),
+                  .host = asked.request.header("host"),
                   .query = asked.query,
                   .content = {},
                   .announced = asked.request.header("x-upload-content-length"),
@@ -381,7 +385,10 @@ FakeGcs::Reply FakeGcs::ToUpload(Asked& asked) {
     uploads_.erase(found);
     return {.status = 499};
   }
-  if (asked.request.method != "PUT") return Refuse(405, "methodNotAllowed", "Method not allowed");
+  // Google's own library for Go sends chunks with POST.
+  if (asked.request.method != "PUT" && asked.request.method != "POST") {
+    return Refuse(405, "methodNotAllowed", "Method not allowed");
+  }
   if (asked.request.header("content-length").empty()) {
     return Refuse(411, "required", "POST requests require a Content-length header.");
   }
@@ -434,7 +441,10 @@ FakeGcs::Reply FakeGcs::Chunk(Asked& asked, const std::string&, Upload& upload) 
   if (total != "*" && std::stoull(total) < upload.content.size()) {
     return invalid("Invalid request: there is more than that already.");
   }
-  Reply reply{.status = 308};
+  // It wants no 308 either, which other programs may take for a redirect.
+  const bool no_308 = asked.request.header("x-guploader-no-308") == "yes";
+  Reply reply{.status = no_308 ? 200 : 308};
+  if (no_308) reply.headers.emplace_back("X-HTTP-Status-Code-Override: 308");
   if (!upload.content.empty()) {
     reply.headers.push_back(fmt::format("Range: bytes=0-{}", upload.content.size() - 1));
   }
@@ -494,7 +504,11 @@ FakeGcs::Reply FakeGcs::Store(const Upload& upload, std::string content, Fault f
                 {"md5Hash", object.md5},
                 {"timeCreated", now},
                 {"updated", now},
-                {"storageClass", "STANDARD"}};
+                {"storageClass", "STANDARD"},
+                {"mediaLink", fmt::format("http://{}/download/storage/v1/b/{}/o/{}?generation={}"
+                                          "&alt=media",
+                                          upload.host, kBucket, http::EscapeComponent(name),
+                                          object.generation)}};
   if (!object.metadata.empty()) resource["metadata"] = object.metadata;
   object.json = resource.dump();
   const auto old = objects_.find(name);
@@ -529,18 +543,6 @@ std::map<std::string, std::string> FakeGcs::metadata(const std::string& key) con
   const std::lock_guard lock(mu_);
   const auto found = objects_.find(key);
   return found == objects_.end() ? std::map<std::string, std::string>() : found->second.metadata;
-}
-
-void FakeGcs::PutForeign(const std::string& key, std::string content) {
-  const std::lock_guard lock(mu_);
-  const Upload upload{.key = key,
-                      .json = "{}",
-                      .content_type = "text/plain",
-                      .query = {},
-                      .content = {},
-                      .announced = {},
-                      .stored_json = {}};
-  Store(upload, std::move(content), Fault::kNone, "");
 }
 
 FakeGcs::Reply FakeGcs::Report(const ServedRequest& request) const {

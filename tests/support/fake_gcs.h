@@ -63,7 +63,6 @@ class FakeGcs {
   std::map<std::string, std::uint64_t> requests() const;
   std::size_t open_uploads() const;
   std::map<std::string, std::string> metadata(const std::string& key) const;
-  void PutForeign(const std::string& key, std::string content);
 
  private:
   struct Object {
@@ -79,6 +78,7 @@ class FakeGcs {
     std::string key;
     std::string json;  // The metadata that came with it.
     std::string content_type;
+    std::string host;  // Under which the server was asked.
     std::map<std::string, std::string> query;
     std::string content;
     std::string announced;    // Content length; "" if none was.

@@ -314,7 +314,7 @@ TEST_F(GsClientTest, ListsThatMustNotBeBelieved) {
   const auto client = Connect();
   const std::string name = R"("name":"db/ltx/0/0000000000000001-0000000000000001.ltx")";
   for (const std::string& each :
-       {std::string(""), std::string("<html>"), std::string("[]"), R"({"items":[{)" + name + "}]}",
+       {std::string(""), std::string("<html>"), std::string("[]"), std::string(R"({"items":[{}]})"),
         R"({"items":[{)" + name + R"(,"size":"1x"}]})",
         std::string(R"({"items":[{"name":"other/ltx/0/x","size":"1"}]})"),
         R"({"items":[{)" + name + R"(,"size":"1"}],"nextPageToken":"same"})",

@@ -22,7 +22,7 @@ struct Object {
   WallTime time_created;  // The epoch if it is not there.
   WallTime created_at;    // Of kTimestampKey, else time_created.
 };
-// kUnavailable if it is none, or has no size.
+// kUnavailable if it is none.
 Result<Object> ParseObject(std::string_view json);
 
 struct ListPage {

@@ -16,7 +16,7 @@ TEST(GsObject, OfALongList) {
             "metadata":{"litestream-timestamp":"2025-01-02T03:04:05.67Z"}},
            {"name":"b","size":"0","timeCreated":"2026-01-02T03:04:05Z",
             "metadata":{"litestream-timestamp":"yesterday"}},
-           {"name":"c","size":"1","metadata":null}]})");
+           {"name":"c","metadata":null}]})");
   ASSERT_TRUE(page.ok()) << page.error().message();
   EXPECT_EQ(page.value().next_page_token, "next");
   const auto& objects = page.value().objects;
@@ -26,12 +26,13 @@ TEST(GsObject, OfALongList) {
   EXPECT_EQ(FormatTimestamp(objects[0].time_created), "2026-01-02T03:04:05.678Z");
   EXPECT_EQ(FormatTimestamp(objects[0].created_at), "2025-01-02T03:04:05.67Z");
   EXPECT_EQ(FormatTimestamp(objects[1].created_at), "2026-01-02T03:04:05Z");
+  EXPECT_EQ(objects[2].size_bytes, 0U);
   EXPECT_EQ(objects[2].created_at, WallTime());
 }
 
 TEST(GsObject, AnEmptyListAndNoList) {
   EXPECT_TRUE(ParseListPage(R"({"kind":"storage#objects"})").ok());
-  for (const char* text : {"", "null", "[]", "{\"items\":[{\"name\":\"a\"}]}",
+  for (const char* text : {"", "null", "[]", "{\"items\":[{\"size\":\"1\"}]}",
                            "{\"items\":[{\"name\":\"a\",\"size\":\"-1\"}]}", "{\"items\":[1]}"}) {
     EXPECT_FALSE(ParseListPage(text).ok()) << text;
   }
