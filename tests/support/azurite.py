@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -44,6 +45,19 @@ def sign(method, path, headers, query=()):
     text = f"{method}{chr(10) * 12}{ours}/{ACCOUNT}{path}{parameters}"
     digest = hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()
     return f"SharedKey {ACCOUNT}:{base64.b64encode(digest).decode()}"
+
+
+def make_sas(container=CONTAINER, permissions="racwdl", expires="2090-01-01T00:00:00Z"):
+    """A SAS token of a container."""
+    text = "\n".join([permissions, "", expires, f"/blob/{ACCOUNT}/{container}", "", "", "",
+                      "2021-12-02", "c", "", "", "", "", "", "", ""])
+    digest = hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()
+    return urllib.parse.urlencode({"sv": "2021-12-02", "sr": "c", "se": expires,
+                                   "sp": permissions, "sig": base64.b64encode(digest).decode()})
+
+
+def connection_string(endpoint, key=KEY):
+    return f"AccountName={ACCOUNT};AccountKey={key};BlobEndpoint={endpoint}"
 
 
 class Azurite:

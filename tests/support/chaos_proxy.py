@@ -40,7 +40,7 @@ class Request:
     body: bytes
 
     def is_list(self):
-        return "list-type=" in self.target
+        return "list-type=" in self.target or "comp=list&" in self.target
 
     def reads_object(self):
         return self.method == "GET" and "?" not in self.target

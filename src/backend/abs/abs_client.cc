@@ -25,6 +25,8 @@ using abs::Session;
 
 // Azure has 5,000 at most; with all their properties those would be more XML than is taken.
 constexpr std::size_t kPageBlobs = 2000;
+// A replica with more is none of ours, and a list that goes on for ever would fill the memory.
+constexpr std::size_t kMaxListedBlobs = 10'000'000;
 // What was deleted, and other gaps of a list, may take up pages.
 constexpr int kMaxIdlePages = 1000;
 constexpr std::size_t kDeletesUnderWay = 16;
@@ -123,6 +125,7 @@ Result<void> AbsClient::ListBlobs(const Context& ctx, const std::string& prefix,
   std::set<std::string> markers;
   std::string last_name;
   int idle_pages = 0;  // In a row, that brought nothing new.
+  std::size_t listed_blobs = 0;
   for (;;) {
     http::QueryParameters query = {{"restype", "container"},
                                    {"comp", "list"},
@@ -140,6 +143,9 @@ Result<void> AbsClient::ListBlobs(const Context& ctx, const std::string& prefix,
             fmt::format("abs: list {}: {} was not asked for", Describe(), http::Shown(blob.name)));
       }
       if (!take(blob)) return {};
+      if (++listed_blobs > kMaxListedBlobs) {
+        return Broken(fmt::format("abs: list {}: more than {} blobs", Describe(), kMaxListedBlobs));
+      }
       if (blob.name != last_name) idle_pages = 0;
       last_name = blob.name;
     }

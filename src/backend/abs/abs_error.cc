@@ -124,7 +124,9 @@ std::string SasAdvice(const ServerError& error, const Asked& asked) {
 std::string AccessAdvice(const ServerError& error, const Asked& asked) {
   if (asked.access == Access::kSas) return SasAdvice(error, asked);
   if (asked.access == Access::kToken) {
-    if (error.status == 401) return "the token was not taken; check the tenant";
+    if (error.status == 401 || error.code == "AuthenticationFailed") {
+      return "the token was not taken; check the tenant";
+    }
     return "give the identity the role Storage Blob Data Contributor for the container; it may "
            "take minutes until that counts. Else the firewall of the account keeps this machine "
            "out";

@@ -133,7 +133,9 @@ cloud::Verdict Session::Judge(const Call& call, const http::Response& response,
     clock_offset_ms_ = (error.server_time - options_.clock->Now()).count();
     verdict.again = true;
   }
-  if (access_ == Access::kToken && error.status == 401) {
+  // Azure says 401 of a token that has expired, Azurite the other.
+  const bool refused = error.status == 401 || error.code == "AuthenticationFailed";
+  if (access_ == Access::kToken && refused) {
     shared_->tokens().Refused(attempt.token);
     verdict.again = true;
   }
