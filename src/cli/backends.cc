@@ -5,6 +5,7 @@
 #include "backend/file/file_client.h"
 #include "base/try.h"
 #include "cli/s3_replica.h"
+#include "cli/webdav_replica.h"
 
 namespace litestream::cli {
 namespace {
@@ -24,6 +25,7 @@ struct Backend {
 };
 constexpr Backend kBackends[] = {
     {"s3", MakeS3Replica},
+    {"webdav", MakeWebdavReplica},
 };
 
 }  // namespace

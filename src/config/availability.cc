@@ -18,7 +18,7 @@ Error NotAvailable(const Config& config, std::string_view key, std::string_view 
                            hint.empty() ? "" : "; ", hint));
 }
 
-constexpr std::string_view kBackends[] = {"file", "s3"};
+constexpr std::string_view kBackends[] = {"file", "s3", "webdav"};
 
 // Sections whose mere presence asks for something.
 struct Feature {
