@@ -16,8 +16,8 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4 openssl
   # A real S3 server for the tests of that backend.
   radosgw ceph-mon ceph-osd
-  # Servers of SFTP and NATS.
-  openssh-server openssh-client nats-server
+  # Servers of SFTP, NATS and WebDAV: tests start instances of their own.
+  openssh-server openssh-client nats-server apache2-bin
   # Another client of many stores, and a server of some.
   rclone
   # A server of HTTP/2.

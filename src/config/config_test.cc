@@ -4,6 +4,7 @@
 #include <fstream>
 #include <map>
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "base/manual_clock.h"
@@ -291,6 +292,42 @@ TEST(Config, SeveralReplicas) {
   EXPECT_EQ(replicas[2].path, "/r 3");
   EXPECT_EQ(replicas[2].encoded_path, "/r%203");
   EXPECT_EQ(replicas[2].sync_interval, seconds(5));
+}
+
+TEST(Config, WebdavReplicas) {
+  const auto got = Parse(
+      "webdav-username: everybody\n"
+      "dbs:\n"
+      "  - path: /db\n"
+      "    replicas:\n"
+      "      - url: webdavs://me:p%40ss@h:8443/a%20b/c?skip-verify=true\n"
+      "      - {url: 'webdav://h', name: bare}\n"
+      "      - {type: webdav, webdav-url: 'http://h/dav', path: x, webdav-password: secret}\n");
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  const auto& replicas = got.value().databases[0].replicas;
+  ASSERT_EQ(replicas.size(), 3U);
+  EXPECT_EQ(replicas[0].webdav_url, "https://h:8443");
+  EXPECT_EQ(replicas[0].path, "/a b/c");
+  EXPECT_EQ(replicas[0].webdav_username, "everybody") << "what the file says goes first";
+  EXPECT_EQ(replicas[0].webdav_password, "p@ss");
+  EXPECT_TRUE(replicas[0].skip_verify.value_or(false));
+  EXPECT_EQ(replicas[1].webdav_url, "http://h");
+  EXPECT_EQ(replicas[1].path, "");
+  EXPECT_EQ(replicas[2].path, "x");
+  EXPECT_EQ(replicas[2].webdav_password, "secret");
+  EXPECT_FALSE(replicas[2].skip_verify);
+  const std::pair<const char*, const char*> refused[] = {
+      {"{url: 'webdav://h/x', path: y}", "cannot specify url & path for webdav replica"},
+      {"{url: 'webdav://h/x', webdav-url: 'http://h'}",
+       "cannot specify url & webdav-url for webdav replica"},
+      {"{type: webdav, path: x}", "webdav-url required for webdav replica"},
+      {"{url: 'webdav:///x'}", "webdav-url required for webdav replica"},
+  };
+  for (const auto& [replica, says] : refused) {
+    const auto bad = Parse(fmt::format("dbs: [{{path: /db, replica: {}}}]\n", replica));
+    ASSERT_FALSE(bad.ok()) << replica;
+    EXPECT_NE(bad.error().message().find(says), std::string::npos) << bad.error().message();
+  }
 }
 
 TEST(Config, LegacyKeysWarnAndGoOn) {

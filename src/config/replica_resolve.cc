@@ -249,6 +249,7 @@ Result<void> ResolveWebdav(const ReplicaUrl* url, ReplicaConfig& replica) {
     replica.path = RootedPath(*url);
     SetIfEmpty(replica.webdav_username, url->user);
     SetIfEmpty(replica.webdav_password, url->password);
+    ReadBool(*url, {"skip-verify", "skipVerify"}, replica.skip_verify);
   }
   return Require(replica.webdav_url, "webdav-url required for webdav replica");
 }

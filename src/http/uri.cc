@@ -75,6 +75,26 @@ std::string UnescapeForm(std::string_view text) {
   return out;
 }
 
+std::optional<std::string> Unescape(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    unsigned char byte = 0;
+    const std::string_view digits = text.substr(i + 1, 2);
+    const char* const end = digits.data() + digits.size();
+    if (digits.size() != 2 || std::from_chars(digits.data(), end, byte, 16).ptr != end ||
+        byte == 0) {
+      return std::nullopt;
+    }
+    out += static_cast<char>(byte);
+    i += 2;
+  }
+  return out;
+}
+
 std::string CanonicalQuery(const QueryParameters& parameters) {
   QueryParameters escaped;
   for (const auto& [name, value] : parameters) {

@@ -49,5 +49,14 @@ TEST(UriTest, UnescapesWhatServersEscape) {
   for (const auto& [text, want] : cases) EXPECT_EQ(UnescapeForm(text), want) << text;
 }
 
+TEST(Uri, Unescape) {
+  EXPECT_EQ(Unescape("a%20b%2fC%C3%a9+~"), "a b/C\xC3\xA9+~");
+  EXPECT_EQ(Unescape(""), "");
+  EXPECT_EQ(Unescape(EscapePath("/of 100%/a+b/\xC3\xA9&<>'")), "/of 100%/a+b/\xC3\xA9&<>'");
+  for (const char* text : {"%", "%2", "%2G", "%G2", "%%41", "%-1", "%+1", "%00", "a%0"}) {
+    EXPECT_EQ(Unescape(text), std::nullopt) << text;
+  }
+}
+
 }  // namespace
 }  // namespace litestream::http
