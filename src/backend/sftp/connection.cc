@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 #include <libssh/libssh.h>
+#include <openssl/crypto.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 
@@ -227,6 +228,7 @@ void Connection::Fail(Error error) {
   changed_.NotifyAll();
   channel_.channel = nullptr;
   channel_.session.reset();
+  channel_.socket = Fd();
 }
 
 std::optional<Error> Connection::Overdue(MonoTime now) {
@@ -262,6 +264,13 @@ bool Connection::Pump(MonoTime now) {
 }
 
 // ---- The engine
+
+// libssh uses OpenSSL, which ends itself when the process exits, and that in the reverse order of
+// beginnings: if it began later than a static engine, it would be gone when the last connections
+// are closed. (Without any option it would not begin.)
+Engine::Engine() {
+  OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CRYPTO_STRINGS, nullptr);
+}
 
 Engine::~Engine() {
   std::jthread thread;

@@ -103,7 +103,7 @@ class Connection {
 // The thread that does the I/O of all connections, started with the first.
 class Engine {
  public:
-  Engine() = default;
+  Engine();
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
