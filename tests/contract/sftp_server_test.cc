@@ -252,16 +252,26 @@ TEST_P(SftpServer, KnownHosts) {
   std::filesystem::remove(file);
 }
 
+std::size_t OpenDescriptors() {
+  const std::filesystem::directory_iterator open("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(open), end(open)));
+}
+
 TEST_P(SftpServer, AnIdleConnectionIsClosedAndOpenedAgain) {
-  sftp::Shared shared;
+  const std::size_t before = OpenDescriptors();
+  std::optional<sftp::Shared> own(std::in_place);
+  sftp::Shared& shared = *own;
   auto options = At("idle");
   options.connect.idle_timeout = std::chrono::milliseconds(0);
-  const auto client = Connect(options, shared);
+  auto client = Connect(options, shared);
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(WriteFile(kNever, *client, Id(0, 1, 1), "a").ok());
   }
   EXPECT_EQ(ReadFile(kNever, *client, Id(0, 1, 1)).value(), "a");
   EXPECT_TRUE(client->DeleteAll(kNever).ok());
+  client.reset();
+  own.reset();
+  EXPECT_EQ(OpenDescriptors(), before);
 }
 
 TEST_P(SftpServer, ManyCallsAtTheSameTime) {

@@ -228,6 +228,7 @@ void Connection::Fail(Error error) {
   changed_.NotifyAll();
   channel_.channel = nullptr;
   channel_.session.reset();
+  channel_.socket = Fd();
 }
 
 std::optional<Error> Connection::Overdue(MonoTime now) {

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <libssh/libssh.h>
 #include <netinet/in.h>
@@ -146,18 +145,14 @@ Result<void> StartSftp(const Steps& steps, const ConnectOptions& options, Channe
 }
 
 Result<Channel> OpenWithin(const Steps& steps, const ConnectOptions& options, bool& unverified) {
-  Channel channel{.session = LS_TRY(MakeSession(options))};
+  Channel channel;
+  channel.session = LS_TRY(MakeSession(options));
   ssh_session session = channel.session.get();
   LS_TRY(PrepareHostKey(session, options));
-  {
-    const Fd fd = LS_TRY(ConnectToAny(steps, options));
-    // libssh closes its own.
-    int own = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);
-    if (own < 0) return ErrnoError(errno, "dup");
-    ssh_options_set(session, SSH_OPTIONS_FD, &own);
-    // The first call takes it over.
-    const int code = ssh_connect(session);
-    if (code == SSH_ERROR) return SshError(options, session, "talk to");
+  channel.socket = LS_TRY(ConnectToAny(steps, options));
+  const int fd = channel.socket.get();
+  if (ssh_options_set(session, SSH_OPTIONS_FD, &fd) != SSH_OK) {
+    return SshError(options, session, "talk to");
   }
   if (LS_TRY(steps.Drive(
           session, [&] { return ssh_connect(session); }, SSH_AGAIN)) != SSH_OK) {

@@ -5,6 +5,7 @@
 
 #include "backend/sftp/options.h"
 #include "backend/sftp/packet.h"
+#include "base/fd.h"
 #include "litestream/context.h"
 #include "litestream/result.h"
 
@@ -21,6 +22,7 @@ using Session = std::unique_ptr<ssh_session_struct, SessionCloser>;
 // An SSH connection whose only channel speaks SFTP, past the exchange of versions. Nothing that
 // libssh does with it blocks. One thread at a time.
 struct Channel {
+  Fd socket;  // libssh does not close what it was given. After the session.
   Session session;
   ssh_channel_struct* channel = nullptr;  // The session's.
   ServerVersion version;
