@@ -14,6 +14,8 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev sqlite3 lz4 openssl
   # A real S3 server for the tests of that backend.
   radosgw ceph-mon ceph-osd
+  # Another program that reads buckets of Google Cloud Storage.
+  rclone
   # A server of HTTP/2.
   nghttp2-server
   # The simulator: calls that stand still in the middle. ucontext makes two system calls a switch.
