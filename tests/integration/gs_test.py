@@ -122,7 +122,8 @@ class GsTest(unittest.TestCase):
         self.writer.run(count=1, large_every=1, large_bytes=20_000_000, keep_bytes=1 << 40)
         self.must("replicate", "-once", self.writer.database, self.url)
         copy = self.box.path("copy")
-        environment = dict(os.environ, RCLONE_CONFIG=os.devnull, RCLONE_GCS_BUCKET_POLICY_ONLY="true",
+        environment = dict(os.environ, RCLONE_CONFIG=os.devnull,
+                           RCLONE_GCS_BUCKET_POLICY_ONLY="true",
                            RCLONE_GCS_ENDPOINT=self.server.endpoint + "/storage/v1/",
                            RCLONE_GCS_SERVICE_ACCOUNT_FILE=str(self.server.account))
         self.box.must(["rclone", "copy", ":gcs:litestream/app", copy], env=environment)

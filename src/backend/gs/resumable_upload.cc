@@ -186,7 +186,7 @@ Result<void> ResumableUpload::NoteGone() {
   return gone;
 }
 
-// An upload that stays is paid for, for a week. The upload may have ended because its context did,
+// The server would keep it for a week. The upload may have ended because its context did,
 // so there is some time for this one.
 void ResumableUpload::Abort() {
   under_way_.reset();
