@@ -149,6 +149,27 @@ def nats_answers(golden):
         yield text.encode()
 
 
+# As gs_answer_fuzz.cc takes them: answer, list, object, tokens, headers, content, JSON, key.
+GS_ANSWERS = (
+    '0\x05{"error":{"code":404,"message":"No such object","errors":[{"reason":"notFound"}]}}',
+    '0\x02{"error":"invalid_grant","error_description":"in a reasonable timeframe"}',
+    '1{"nextPageToken":"n","items":[{"name":"a","size":"1","timeCreated":"2026-01-02T03:04:05Z",'
+    '"metadata":{"litestream-timestamp":"2026-01-02T03:04:05.6Z"}}]}',
+    '2{"name":"a","size":"18446744073709551615","generation":"1","crc32c":"4waSgw=="}',
+    '3{"access_token":"ya29","expires_in":3599,"token_type":"Bearer"}',
+    '3{"accessToken":"ya29","expireTime":"2026-01-02T03:04:05Z"}',
+    '4X-Goog-Hash: md5=x, crc32c=4waSgw==\nContent-Range: bytes 0-8/9\nRange: bytes=0-262143\n',
+    '5litestream-00000000-end litestream-00000001-end',
+    '6{"a":[1,-2.50,true,null,"\\u00e9"]}',
+    '7-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAAA\n-----END PRIVATE KEY-----\n',
+)
+
+
+def gs_answers(golden):
+    for text in GS_ANSWERS:
+        yield text.encode()
+
+
 def xml(golden):
     yield b'<?xml version="1.0"?><a:A xmlns:a="b"><B c="d">&amp;&#13;</B><![CDATA[<]]></a:A>'
 
@@ -157,6 +178,7 @@ SEEDS = {
     "nats_answer_fuzz": nats_answers,
     "s3_answer_fuzz": s3_answers,
     "oss_answer_fuzz": oss_answers,
+    "gs_answer_fuzz": gs_answers,
     "xml_fuzz": xml,
     "wal_fuzz": wal,
     "names_fuzz": names,

@@ -40,10 +40,12 @@ class Request:
     body: bytes
 
     def is_list(self):
-        return "list-type=" in self.target or "comp=list&" in self.target
+        # Of S3, Azure, Google Cloud Storage.
+        return ("list-type=" in self.target or "comp=list&" in self.target
+                or (self.method == "GET" and "/o?" in self.target))
 
     def reads_object(self):
-        return self.method == "GET" and "?" not in self.target
+        return self.method == "GET" and ("?" not in self.target or "alt=media" in self.target)
 
     def troubles(self):
         """Those that can happen to it."""
