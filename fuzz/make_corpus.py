@@ -170,6 +170,25 @@ def gs_answers(golden):
         yield text.encode()
 
 
+WEBDAV_ANSWERS = (
+    '\0<?xml version="1.0"?><!-- c --><D:a xmlns:D="DAV:" b=\'>\'><![CDATA[<]]>&amp;&#x20AC;</D:a>',
+    '\1<D:multistatus xmlns:D="DAV:"><D:response><D:href>/d/a%20b</D:href><D:propstat><D:prop>'
+    "<D:resourcetype><D:collection/></D:resourcetype><D:getcontentlength>6</D:getcontentlength>"
+    "<D:getlastmodified>Sat, 28 Nov 2026 09:50:59 GMT</D:getlastmodified></D:prop>"
+    "<D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response><D:response>"
+    "<D:href>http://h/d/</D:href><D:status>HTTP/1.1 404 x</D:status></D:response></D:multistatus>",
+    '\2Negotiate, Basic realm="a, \\"b", Digest realm="x", nonce="n", qop="auth,auth-int", '
+    "algorithm=SHA-256-sess, opaque=o, stale=true, userhash=true",
+    "\3<d:error xmlns:d='DAV:' xmlns:s='s'><s:message>no</s:message></d:error>",
+    "\3https://me:pw@h/x?y#z",
+)
+
+
+def webdav_answers(golden):
+    for text in WEBDAV_ANSWERS:
+        yield text.encode()
+
+
 def xml(golden):
     yield b'<?xml version="1.0"?><a:A xmlns:a="b"><B c="d">&amp;&#13;</B><![CDATA[<]]></a:A>'
 
@@ -179,6 +198,7 @@ SEEDS = {
     "s3_answer_fuzz": s3_answers,
     "oss_answer_fuzz": oss_answers,
     "gs_answer_fuzz": gs_answers,
+    "webdav_answer_fuzz": webdav_answers,
     "xml_fuzz": xml,
     "wal_fuzz": wal,
     "names_fuzz": names,

@@ -40,16 +40,16 @@ class Request:
     body: bytes
 
     def is_list(self):
-        # Of S3, Azure, Google Cloud Storage.
+        """Of S3, Azure, Google Cloud Storage, WebDAV."""
         return ("list-type=" in self.target or "comp=list&" in self.target
-                or (self.method == "GET" and "/o?" in self.target))
+                or (self.method == "GET" and "/o?" in self.target) or self.method == "PROPFIND")
 
     def reads_object(self):
         return self.method == "GET" and ("?" not in self.target or "alt=media" in self.target)
 
     def troubles(self):
         """Those that can happen to it."""
-        fitting = ANY + (ANSWERS if self.method == "GET" else ())
+        fitting = ANY + (ANSWERS if self.method in ("GET", "PROPFIND") else ())
         if self.reads_object():
             fitting += ("flip",)
         if self.is_list():  # There are few of them.
@@ -193,7 +193,7 @@ class Connection:
         return self._answer(request, trouble, status, headers, content)
 
     def _answer(self, request, trouble, status, headers, content):
-        if request.is_list() and status == 200:
+        if request.is_list() and status in (200, 207):
             before = self.proxy.list_before(request.target, content)
             if trouble == "stale-list":
                 content = before
