@@ -41,6 +41,18 @@ Result<std::unique_ptr<http::Exchange>> Caller::Open(const Context& ctx, const C
   return opened;
 }
 
+Result<void> Caller::Read(const Context& ctx, const Call& call, const Take& take) const {
+  std::chrono::nanoseconds retry_after{0};
+  return Retry(
+      ctx, policy_,
+      [&]() -> Result<void> {
+        retry_after = std::chrono::nanoseconds::zero();
+        const auto exchange = LS_TRY(Attempt(ctx, call, &retry_after));
+        return take(ctx, *exchange);
+      },
+      retry_after);
+}
+
 Result<http::Response> Caller::Do(const Context& ctx, const Call& call) const {
   http::Response response;
   std::chrono::nanoseconds retry_after{0};

@@ -48,6 +48,9 @@ class Caller {
   Result<http::Response> Do(const Context& ctx, const Call& call) const;
   // The answer with its body still to come: of a status below 300, or the accepted one.
   Result<std::unique_ptr<http::Exchange>> Open(const Context& ctx, const Call& call) const;
+  // The same, and `take` reads the body: an error of that may be worth another attempt, too.
+  using Take = std::function<Result<void>(const Context&, http::Exchange&)>;
+  Result<void> Read(const Context& ctx, const Call& call, const Take& take) const;
   // Several at a time: Begin does not wait for the answer, Finish does, and repeats like Do.
   PendingCall Begin(const Context& ctx, Call call) const;
   Result<http::Response> Finish(const Context& ctx, PendingCall& pending) const;

@@ -94,6 +94,32 @@ TEST_F(CallsTest, ALessonIsWorthOneMoreTry) {
   EXPECT_LE(made_, 7);
 }
 
+TEST_F(CallsTest, ABodyThatCannotBeReadIsAskedForAgain) {
+  int reads = 0;
+  const auto read = [&](ErrorCode code, int failures) {
+    reads = 0;
+    return caller_.Read(kNever, MakeCall(),
+                        [&](const Context& ctx, http::Exchange& exchange) -> Result<void> {
+                          const auto answer = exchange.Finish(ctx);
+                          EXPECT_TRUE(answer.ok() && answer.value().body == "body");
+                          if (++reads > failures) return {};
+                          return Error(code, "cut off");
+                        });
+  };
+  EXPECT_TRUE(read(ErrorCode::kUnavailable, 2).ok());
+  EXPECT_EQ(reads, 3);
+  EXPECT_FALSE(read(ErrorCode::kUnavailable, 3).ok());
+  EXPECT_EQ(reads, 3);
+  EXPECT_FALSE(read(ErrorCode::kDenied, 1).ok());
+  EXPECT_EQ(reads, 1);
+  statuses_ = {503, 200};
+  served_ = 0;
+  EXPECT_TRUE(read(ErrorCode::kUnavailable, 1).ok());
+  statuses_ = {404};
+  EXPECT_FALSE(read(ErrorCode::kUnavailable, 0).ok());
+  EXPECT_EQ(reads, 0);
+}
+
 TEST_F(CallsTest, AnAcceptedStatusIsNoError) {
   statuses_ = {304};
   const auto opened = caller_.Open(kNever, MakeCall());

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <map>
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "base/manual_clock.h"
@@ -293,6 +294,42 @@ TEST(Config, SeveralReplicas) {
   EXPECT_EQ(replicas[2].sync_interval, seconds(5));
 }
 
+TEST(Config, WebdavReplicas) {
+  const auto got = Parse(
+      "webdav-username: everybody\n"
+      "dbs:\n"
+      "  - path: /db\n"
+      "    replicas:\n"
+      "      - url: webdavs://me:p%40ss@h:8443/a%20b/c?skip-verify=true\n"
+      "      - {url: 'webdav://h', name: bare}\n"
+      "      - {type: webdav, webdav-url: 'http://h/dav', path: x, webdav-password: secret}\n");
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  const auto& replicas = got.value().databases[0].replicas;
+  ASSERT_EQ(replicas.size(), 3U);
+  EXPECT_EQ(replicas[0].webdav_url, "https://h:8443");
+  EXPECT_EQ(replicas[0].path, "/a b/c");
+  EXPECT_EQ(replicas[0].webdav_username, "everybody") << "what the file says goes first";
+  EXPECT_EQ(replicas[0].webdav_password, "p@ss");
+  EXPECT_TRUE(replicas[0].skip_verify.value_or(false));
+  EXPECT_EQ(replicas[1].webdav_url, "http://h");
+  EXPECT_EQ(replicas[1].path, "");
+  EXPECT_EQ(replicas[2].path, "x");
+  EXPECT_EQ(replicas[2].webdav_password, "secret");
+  EXPECT_FALSE(replicas[2].skip_verify);
+  const std::pair<const char*, const char*> refused[] = {
+      {"{url: 'webdav://h/x', path: y}", "cannot specify url & path for webdav replica"},
+      {"{url: 'webdav://h/x', webdav-url: 'http://h'}",
+       "cannot specify url & webdav-url for webdav replica"},
+      {"{type: webdav, path: x}", "webdav-url required for webdav replica"},
+      {"{url: 'webdav:///x'}", "webdav-url required for webdav replica"},
+  };
+  for (const auto& [replica, says] : refused) {
+    const auto bad = Parse(fmt::format("dbs: [{{path: /db, replica: {}}}]\n", replica));
+    ASSERT_FALSE(bad.ok()) << replica;
+    EXPECT_NE(bad.error().message().find(says), std::string::npos) << bad.error().message();
+  }
+}
+
 TEST(Config, LegacyKeysWarnAndGoOn) {
   const auto got = Parse(
       "dbs:\n"
@@ -406,6 +443,14 @@ TEST(Config, ReplicationNeedsOwnPlaces) {
       {"not made yet", "[{path: /none/a, replica: {path: /d/new}}]", ""},
       {"the same", "[{path: /d/a, replica: {path: /r}}, {path: /d/b, replica: {path: /r}}]",
        "/d/a and /d/b have the same file replica (/r)"},
+      {"containers of two accounts",
+       "[{path: /d/a, replica: {url: 'abs://one@c/p'}}, {path: /d/b, replica: {url: "
+       "'abs://two@c/p'}}]",
+       ""},
+      {"one container, in two spellings",
+       "[{path: /d/a, replica: {url: 'abs://one@c/p'}}, {path: /d/b, replica: {type: abs, bucket: "
+       "c, path: p, endpoint: 'https://one.blob.core.windows.net'}}]",
+       "/d/a and /d/b have the same abs replica (p)"},
       {"everything", "[{path: /d/a, replica: {path: /}}]", "/d/a: the replica is \"/\""},
       {"the database", "[{path: /d/a, replica: {path: /d/a}}]",
        "/d/a: the replica /d/a is the database /d/a; it needs a directory of its own"},
@@ -472,6 +517,38 @@ TEST(Config, FromArguments) {
     const auto refused = ConfigFromArguments(Env::Real(), "/db", {url});
     ASSERT_FALSE(refused.ok()) << url;
     EXPECT_NE(refused.error().message().find("replica url scheme required"), std::string::npos);
+  }
+}
+
+TEST(Config, OssUrls) {
+  const struct {
+    const char* url;
+    const char* bucket;
+    const char* path;
+    const char* region;
+    const char* endpoint;
+  } cases[] = {
+      {"oss://bkt/a/b", "bkt", "a/b", "", ""},
+      {"oss://bkt/", "bkt", "", "", ""},
+      {"oss://bkt", "bkt", ".", "", ""},
+      {"oss://bkt.oss-cn-beijing.aliyuncs.com/a", "bkt", "a", "cn-beijing",
+       "https://oss-cn-beijing.aliyuncs.com"},
+      {"oss://bkt.oss-cn-beijing-internal.aliyuncs.com/a", "bkt", "a", "cn-beijing",
+       "https://oss-cn-beijing-internal.aliyuncs.com"},
+      {"oss://bkt.oss-accelerate.aliyuncs.com/a?region=cn-beijing", "bkt", "a", "cn-beijing",
+       "https://oss-accelerate.aliyuncs.com"},
+      {"oss://bkt/a?endpoint=127.0.0.1:9000", "bkt", "a", "", "http://127.0.0.1:9000"},
+      {"oss://bkt/a?endpoint=oss-us-west-1.aliyuncs.com", "bkt", "a", "",
+       "https://oss-us-west-1.aliyuncs.com"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.url);
+    const auto replica = ReplicaFromUrl(Env::Real(), c.url);
+    ASSERT_TRUE(replica.ok()) << replica.error().message();
+    EXPECT_EQ(replica.value().bucket, c.bucket);
+    EXPECT_EQ(replica.value().path, c.path);
+    EXPECT_EQ(replica.value().region, c.region);
+    EXPECT_EQ(replica.value().endpoint, c.endpoint);
   }
 }
 

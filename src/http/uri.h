@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,11 @@ namespace litestream::http {
 std::string EscapeComponent(std::string_view text);
 // The same, slashes kept: a key as the path of a URL. Nothing is cleaned: "//", "/./" stay.
 std::string EscapePath(std::string_view text);
+// %XX taken back, and "+" as a space, as in a form. What is no escape stays.
+std::string UnescapeForm(std::string_view text);
+// Each %XX as the byte it stands for. Unset if a "%" is followed by something else, or stands for
+// no character at all ("%00").
+std::optional<std::string> Unescape(std::string_view text);
 
 using QueryParameters = std::vector<std::pair<std::string, std::string>>;
 // "a=1&b=", escaped and in the order of the escaped names, as signatures want it.

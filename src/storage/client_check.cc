@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 
 #include "base/try.h"
+#include "format/ltx.h"
 
 namespace litestream {
 namespace {
@@ -40,6 +41,13 @@ class Check {
  public:
   Check(const Context& ctx, ReplicaClient& client)
       : ctx_(ctx), client_(client), created_at_(ctx.clock().Now() - std::chrono::hours(1)) {
+    // Where the server's times are coarse the exact one is read from the header.
+    const LtxHeader header{.page_size = 4096,
+                           .commit_pages = 1,
+                           .txids = kFile.txids,
+                           .timestamp_ms = created_at_.time_since_epoch().count()};
+    const auto bytes = FormatLtxHeader(header);
+    content_.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     // No two blocks alike, so that a part from elsewhere is noticed.
     while (content_.size() < kBodyBytes) content_ += fmt::format("{:016x}", content_.size());
     content_.resize(kBodyBytes);

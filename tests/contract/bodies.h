@@ -14,6 +14,7 @@
 #include <fmt/core.h>
 
 #include "base/try.h"
+#include "format/ltx.h"
 #include "litestream/byte_stream.h"
 #include "litestream/replica_client.h"
 
@@ -123,6 +124,16 @@ inline Result<std::size_t> TextSource::Read(const Context& ctx, std::span<std::b
 inline Result<std::size_t> TextThenSource::Read(const Context& ctx, std::span<std::byte> out) {
   const std::size_t count = LS_TRY(text_.Read(ctx, out));
   return count > 0 || out.empty() ? Result<std::size_t>(count) : at_end_();
+}
+
+// The beginning of an LTX file of this time, and some more: backends that cannot keep a time read
+// it there.
+inline std::string MakeFileOf(WallTime created_at) {
+  const auto header = FormatLtxHeader({.page_size = 4096,
+                                       .commit_pages = 1,
+                                       .txids = {.min = Txid{1}, .max = Txid{1}},
+                                       .timestamp_ms = created_at.time_since_epoch().count()});
+  return std::string(reinterpret_cast<const char*>(header.data()), header.size()) + "pages";
 }
 
 // Everything that `source` still gives. Reads in pieces of `step_bytes`.

@@ -32,6 +32,9 @@ struct Backend {
   std::function<std::unique_ptr<ReplicaUnderTest>()> make;
   // How exactly List gives created_at with exact_times.
   std::chrono::milliseconds time_resolution{1};
+  // Of many who write a file with if_absent in the same moment only one succeeds. (Without it a
+  // file that was there before is still not replaced.)
+  bool exact_if_absent = true;
   // PutObject and DeleteObject work. (Without it they have to say kUnsupported.)
   bool conditional_puts = true;
   // ListObjects and OpenObject work: Litestream v0.3 wrote there. (Else they say kUnsupported.)

@@ -112,7 +112,8 @@ TEST_P(ContractTest, TimesAreKept) {
     SCOPED_TRACE(c.why);
     ++txid;
     const FileId id = Id(0, txid, txid);
-    const auto info = WriteFile(ctx_, client(), id, "x", {.created_at = At(c.milliseconds)});
+    const auto info = WriteFile(ctx_, client(), id, MakeFileOf(At(c.milliseconds)),
+                                {.created_at = At(c.milliseconds)});
     ASSERT_TRUE(info.ok()) << info.error().message();
     EXPECT_EQ(info.value().created_at, At(c.milliseconds)) << "the file's time, not the server's";
     const auto files = List(kLevel0, {.seek = id.txids.min, .exact_times = true});

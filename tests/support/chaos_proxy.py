@@ -40,8 +40,9 @@ class Request:
     body: bytes
 
     def is_list(self):
-        # Of S3, or of Google Cloud Storage.
-        return "list-type=" in self.target or (self.method == "GET" and "/o?" in self.target)
+        if any(mark in self.target for mark in ("list-type=", "comp=list&")):
+            return True
+        return self.method == "GET" and "/o?" in self.target  # Of Google Cloud Storage.
 
     def reads_object(self):
         return self.method == "GET" and ("?" not in self.target or "alt=media" in self.target)
