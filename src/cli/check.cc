@@ -101,8 +101,8 @@ Checked CheckReplica(Env& env, const config::ReplicaConfig& replica, const Optio
   // At the end everything goes that is there: a backend for which the path does not count would
   // lose the replica.
   if (beside.value()->Describe() == checked.location) {
-    return failed(Error(ErrorCode::kUnsupported,
-                        "this replica has no room beside it to try anything in"));
+    return failed(
+        Error(ErrorCode::kUnsupported, "this replica has no room beside it to try anything in"));
   }
   const Clock& clock = env.clock();
   const Context ctx({}, clock.Monotonic() + std::chrono::seconds(options.timeout_seconds), clock);
