@@ -187,6 +187,35 @@ WEBDAV_ANSWERS = (
 def webdav_answers(golden):
     for text in WEBDAV_ANSWERS:
         yield text.encode()
+        yield text.encode()
+
+
+def sftp_answers(golden):
+    """What sftp_answer_fuzz.cc describes."""
+    def text(value):
+        return len(value).to_bytes(4, "big") + value
+
+    def number(value):
+        return value.to_bytes(4, "big")
+
+    attributes = number(0xd) + (5).to_bytes(8, "big") + number(0o100644) + number(1) + number(2)
+    tag = b"0123456789abcdef" * 2
+    names = [b"0000000000000001-0000000000000002.ltx", b"at-" + tag, b"none-" + tag, tag,
+             b"0000000000000001-0000000000000002.ltx.0-1.tmp"]
+    status = number(4) + text(b"No space left on device") + text(b"en")
+    listing = number(len(names)) + b"".join(text(n) + text(b"-rw " + n) + attributes for n in names)
+    yield b"\0" + status
+    yield b"\1" + text(b"handle")
+    yield b"\2" + text(b"data" * 20)
+    yield b"\3" + listing
+    yield b"\3" + number(1) + text(b"at-" + tag) + text(b"") + number(0)
+    yield b"\4" + attributes
+    yield b"\5" + b"".join(n.to_bytes(8, "big") for n in (4096, 4096, 100, 50, 40))
+    packets = [bytes([kind]) + number(at) + body for at, (kind, body) in enumerate(
+        ((101, status), (102, text(b"handle")), (103, text(b"abc")), (104, listing)))]
+    yield b"\6" + b"".join(text(packet) for packet in packets)
+    yield b"\7\2" + number(3) + text(b"posix-rename@openssh.com") + text(b"1")
+    yield b"\x08[::1]:2222"
 
 
 def xml(golden):
@@ -199,6 +228,7 @@ SEEDS = {
     "oss_answer_fuzz": oss_answers,
     "gs_answer_fuzz": gs_answers,
     "webdav_answer_fuzz": webdav_answers,
+    "sftp_answer_fuzz": sftp_answers,
     "xml_fuzz": xml,
     "wal_fuzz": wal,
     "names_fuzz": names,

@@ -41,6 +41,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 MaxStartups 200
+RekeyLimit 4M
 Subsystem sftp internal-sftp
 ForceCommand internal-sftp
 """

@@ -15,7 +15,7 @@ constexpr int kUsersOfOne = 16;  // Before there is another one.
 
 }  // namespace
 
-std::optional<Use> Endpoint::Free() {
+std::optional<Use> Endpoint::Free(bool even_if_full) {
   std::erase_if(connections_,
                 [](const std::shared_ptr<Connection>& each) { return each->users() < 0; });
   const std::shared_ptr<Connection>* best = nullptr;
@@ -23,8 +23,8 @@ std::optional<Use> Endpoint::Free() {
     if (best == nullptr || connection->users() < (*best)->users()) best = &connection;
   }
   if (best == nullptr) return std::nullopt;
-  const bool full = (*best)->users() >= kUsersOfOne;
-  if (full && connections_.size() < kMaxConnections && !dialing_) return std::nullopt;
+  const bool full = (*best)->users() >= kUsersOfOne && connections_.size() < kMaxConnections;
+  if (full && !even_if_full) return std::nullopt;
   if (!(*best)->BeginUse()) return std::nullopt;
   return std::make_optional<Use>(*best, shared_from_this());
 }
@@ -34,7 +34,7 @@ Result<Use> Endpoint::Connect(const Context& ctx, const Logger& log) {
   {
     MutexLock lock(mu_);
     for (;;) {
-      if (auto use = Free()) return std::move(*use);
+      if (auto use = Free(dialing_)) return std::move(*use);
       if (!dialing_) break;
       const std::uint64_t seen = dials_;
       const auto ended = [&]() LS_REQUIRES(mu_) { return dials_ != seen; };
@@ -64,10 +64,12 @@ Result<Use> Endpoint::Connect(const Context& ctx, const Logger& log) {
       if (dialed.value()->BeginUse()) use.emplace(dialed.value(), shared_from_this());
     } else {
       dial_error_ = dialed.error();
+      // A server that allows no more of them.
+      use = Free(/*even_if_full=*/true);
     }
   }
   changed_.NotifyAll();
-  if (!dialed.ok()) return std::move(dialed).error();
+  if (!dialed.ok() && !use) return std::move(dialed).error();
   if (!use) return Error(ErrorCode::kUnavailable, "sftp: the connection ended at once");
   return std::move(*use);
 }

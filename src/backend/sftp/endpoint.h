@@ -71,7 +71,9 @@ class Endpoint : public std::enable_shared_from_this<Endpoint> {
   Result<NameLock> LockName(const Context& ctx, const std::string& name);
 
  private:
-  std::optional<Use> Free() LS_REQUIRES(mu_);
+  // The connection with the fewest users; none if another one should be opened first, unless
+  // `even_if_full`.
+  std::optional<Use> Free(bool even_if_full) LS_REQUIRES(mu_);
   Result<std::shared_ptr<Connection>> Dial(const Context& ctx, const Logger& log);
 
   const ConnectOptions options_;
