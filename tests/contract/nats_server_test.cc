@@ -36,6 +36,7 @@ nats::Options At(const std::string& bucket, const std::string& more = "") {
   auto options = NatsTestOptions();
   options.bucket = bucket;
   options.retry.attempts = 1;
+  AskJetStream(options, "STREAM.DELETE.OBJ_" + bucket, "");  // Of an earlier round.
   MakeNatsBucket(options, more);
   return options;
 }
@@ -320,6 +321,20 @@ TEST(NatsServer, EveryWayToLogIn) {
     EXPECT_TRUE(written.ok()) << written.error().message();
     EXPECT_EQ(Read(*client, Id(0, 1, 1)), "x");
     EXPECT_TRUE(client->DeleteAll(kNever).ok());
+  }
+}
+
+// Each time with another challenge to sign: one of 256 signatures begins with a zero byte.
+TEST(NatsServer, ManyLogins) {
+  auto options = At("logins");
+  options.server.user = options.server.password = "";
+  options.server.nkey = NatsFileContent("nkey.seed");
+  options.server.reconnect_wait = std::chrono::milliseconds(0);
+  for (int i = 0; i < 60; ++i) {
+    nats::Connections connections;
+    const auto client = MakeNatsClient(options, connections);
+    const auto listed = client.value()->List(kNever, kLevel0, {});
+    ASSERT_TRUE(listed.ok()) << i << ": " << listed.error().message();
   }
 }
 

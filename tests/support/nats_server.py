@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -224,6 +225,8 @@ def url(host, bucket):
 
 
 def main():
+    # Servers are stopped, too, when this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     missing = [name for name in ("nats-server", "openssl") if not shutil.which(name)]
     if missing:
         print(f"missing: {' '.join(missing)}; run tools/install_deps.sh", file=sys.stderr)

@@ -1,15 +1,13 @@
 #include "backend/nats/connect.h"
 
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include "backend/nats/nats_error.h"
 #include "backend/nats/nkey.h"
-#include "base/errno_error.h"
+#include "base/env.h"
 #include "base/try.h"
 
 namespace litestream::nats {
@@ -17,6 +15,8 @@ namespace {
 
 constexpr std::string_view kDefaultHost = "127.0.0.1";
 constexpr std::string_view kDefaultPort = "4222";
+constexpr std::size_t kMaxCredentialsFile = 64 << 10;
+constexpr int kMaxChallenges = 8;
 
 struct OptionsDeleter {
   void operator()(natsOptions* options) const { natsOptions_Destroy(options); }
@@ -55,6 +55,13 @@ Result<void> Check(natsStatus status, std::string_view what) {
                fmt::format("nats: {}: {} ({})", what, natsStatus_GetText(status), LastError()));
 }
 
+// What signs, and what goes with it.
+struct Signer {
+  std::string jwt;  // Empty: a nkey alone.
+  std::string seed;
+  bool wants_another_nonce = false;
+};
+
 // The seed of a nkey login; "" if there is none.
 const std::string& NkeySeed(const ServerOptions& options) {
   return options.seed.empty() ? options.nkey : options.seed;
@@ -69,44 +76,55 @@ char* Copy(std::string_view text) noexcept {
   return copy;
 }
 
-// Handlers run within Connect, which borrows the options.
+// Handlers run within Connect, which owns the signer.
 natsStatus GiveJwt(char** jwt, char** /*error*/, void* closure) noexcept {
-  *jwt = Copy(static_cast<const ServerOptions*>(closure)->jwt);
+  *jwt = Copy(static_cast<const Signer*>(closure)->jwt);
   return *jwt == nullptr ? NATS_NO_MEMORY : NATS_OK;
 }
 
 natsStatus SignNonce(char** /*error*/, unsigned char** signature, int* size, const char* nonce,
                      void* closure) noexcept {
-  const auto& options = *static_cast<const ServerOptions*>(closure);
-  return nats_Sign(NkeySeed(options).c_str(), nonce, signature, size);
+  auto& signer = *static_cast<Signer*>(closure);
+  const natsStatus status = nats_Sign(signer.seed.c_str(), nonce, signature, size);
+  if (status != NATS_OK || (*signature)[0] != 0) return status;
+  // libnats 3.4 takes a signature that begins with a zero byte, one of 256, for an empty text, and
+  // sends none: the server would refuse it. Another challenge has another signature.
+  std::free(*signature);
+  *signature = nullptr;
+  signer.wants_another_nonce = true;
+  return NATS_ERR;
 }
 
-Result<void> SetLogin(natsOptions* out, const ServerOptions& options) {
-  auto* const closure = const_cast<ServerOptions*>(&options);  // C has no const closures.
-  if (!options.jwt.empty() && !options.seed.empty()) {
-    return Check(natsOptions_SetUserCredentialsCallbacks(out, GiveJwt, closure, SignNonce, closure),
+Result<Signer> ReadCredentials(const std::string& path) {
+  const auto text = ReadSmallFile(Env::Real(), path, kMaxCredentialsFile);
+  if (!text.ok()) return Invalid(fmt::format("creds: {}", text.error().message()));
+  auto found = ParseCredentials(text.value());
+  if (!found.ok()) return Invalid(fmt::format("creds {}: {}", path, found.error().message()));
+  return Signer{.jwt = std::move(found.value().jwt), .seed = std::move(found.value().seed)};
+}
+
+Result<void> SetLogin(natsOptions* out, const ServerOptions& options, Signer& signer) {
+  signer = {.jwt = options.jwt, .seed = NkeySeed(options)};
+  bool with_jwt = !options.jwt.empty() && !options.seed.empty();
+  if (!with_jwt && !options.credentials_file.empty()) {
+    signer = LS_TRY(ReadCredentials(options.credentials_file));
+    with_jwt = true;
+  }
+  if (with_jwt) {
+    return Check(natsOptions_SetUserCredentialsCallbacks(out, GiveJwt, &signer, SignNonce, &signer),
                  "jwt and seed");
   }
-  if (!options.credentials_file.empty()) {
-    // libnats finds out when it connects, and has no name for it.
-    if (::access(options.credentials_file.c_str(), R_OK) != 0) {
-      return Error(ErrorCode::kInvalidArgument,
-                   "nats: creds: " + ErrnoError(errno, "open", options.credentials_file).message());
-    }
-    return Check(
-        natsOptions_SetUserCredentialsFromFiles(out, options.credentials_file.c_str(), nullptr),
-        "creds");
-  }
   if (!options.nkey.empty()) {
-    const std::string key = LS_TRY(PublicNkey(NkeySeed(options)));
-    return Check(natsOptions_SetNKey(out, key.c_str(), SignNonce, closure), "nkey");
+    const std::string key = LS_TRY(PublicNkey(signer.seed));
+    return Check(natsOptions_SetNKey(out, key.c_str(), SignNonce, &signer), "nkey");
   }
   if (!options.user.empty()) {
     return Check(natsOptions_SetUserInfo(out, options.user.c_str(), options.password.c_str()),
                  "username and password");
   }
-  if (!options.token.empty())
+  if (!options.token.empty()) {
     return Check(natsOptions_SetToken(out, options.token.c_str()), "token");
+  }
   return {};
 }
 
@@ -181,11 +199,17 @@ Result<ConnectionHandle> Connect(const ServerOptions& options, const Callbacks& 
       Check(natsOptions_SetClosedCB(raw_options, callbacks.closed, callbacks.closure), "closed"));
   LS_TRY(Check(natsOptions_SetErrorHandler(raw_options, callbacks.failed, callbacks.closure),
                "errors"));
-  LS_TRY(SetLogin(raw_options, options));
+  Signer signer;
+  LS_TRY(SetLogin(raw_options, options, signer));
   LS_TRY(SetTls(raw_options, options));
   natsConnection* connection = nullptr;
-  const natsStatus status = natsConnection_Connect(&connection, raw_options);
-  if (status == NATS_OK) return ConnectionHandle(connection);
+  natsStatus status = NATS_OK;
+  for (int challenge = 0; challenge < kMaxChallenges; ++challenge) {
+    signer.wants_another_nonce = false;
+    status = natsConnection_Connect(&connection, raw_options);
+    if (status == NATS_OK) return ConnectionHandle(connection);
+    if (!signer.wants_another_nonce) break;
+  }
   return DescribeConnect(status, LastError(), ServerName(options));
 }
 

@@ -1,11 +1,14 @@
 #include "backend/nats/nkey.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 
 #include <openssl/evp.h>
+
+#include "base/try.h"
 
 namespace litestream::nats {
 namespace {
@@ -63,9 +66,9 @@ Error NoSeed(std::string_view why) {
           "nats: the nkey's seed must be that of a user (it begins with SU): " + std::string(why)};
 }
 
-}  // namespace
+using Key = std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)>;
 
-Result<std::string> PublicNkey(std::string_view seed) {
+Result<Key> KeyOf(std::string_view seed) {
   const auto raw = FromBase32(seed);
   if (!raw || raw->size() != kSeedBytes) return NoSeed("it is no seed");
   const auto first = static_cast<std::uint8_t>((*raw)[0]);
@@ -79,15 +82,33 @@ Result<std::string> PublicNkey(std::string_view seed) {
       static_cast<std::uint16_t>(static_cast<std::uint8_t>((*raw)[kSeedBytes - 2]) |
                                  static_cast<std::uint8_t>((*raw)[kSeedBytes - 1]) << 8);
   if (Crc16(checked) != crc) return NoSeed("its check sum is wrong");
-  const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(
-      EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
-                                   reinterpret_cast<const unsigned char*>(raw->data()) + 2,
-                                   kKeyBytes),
-      EVP_PKEY_free);
+  Key key(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
+                                       reinterpret_cast<const unsigned char*>(raw->data()) + 2,
+                                       kKeyBytes),
+          EVP_PKEY_free);
+  if (key == nullptr) return Error(ErrorCode::kInternal, "nats: Ed25519 is not available");
+  return key;
+}
+
+// The first line behind the one that begins the block; "" if there is none.
+std::string Block(std::string_view text, std::string_view name) {
+  const std::size_t begin = text.find(name);
+  if (begin == std::string_view::npos) return {};
+  std::string_view rest = text.substr(std::min(text.size(), text.find('\n', begin)));
+  const std::size_t first = rest.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || rest[first] == '-') return {};
+  rest.remove_prefix(first);
+  return std::string(rest.substr(0, rest.find_first_of(" \t\r\n")));
+}
+
+}  // namespace
+
+Result<std::string> PublicNkey(std::string_view seed) {
+  const Key key = LS_TRY(KeyOf(seed));
   std::array<unsigned char, kKeyBytes> public_key{};
   std::size_t size = public_key.size();
-  if (key == nullptr || EVP_PKEY_get_raw_public_key(key.get(), public_key.data(), &size) != 1) {
-    return Error(ErrorCode::kInternal, "nats: Ed25519 is not available");
+  if (EVP_PKEY_get_raw_public_key(key.get(), public_key.data(), &size) != 1) {
+    return Error(ErrorCode::kInternal, "nats: Ed25519 has no public key");
   }
   std::string out(1, static_cast<char>(kUser));
   out.append(reinterpret_cast<const char*>(public_key.data()), size);
@@ -95,6 +116,14 @@ Result<std::string> PublicNkey(std::string_view seed) {
   out += static_cast<char>(sum & 0xff);
   out += static_cast<char>(sum >> 8);
   return Base32(out);
+}
+
+Result<UserCredentials> ParseCredentials(std::string_view text) {
+  UserCredentials found{.jwt = Block(text, "BEGIN NATS USER JWT"),
+                        .seed = Block(text, "BEGIN USER NKEY SEED")};
+  if (!found.jwt.empty() && !found.seed.empty()) return found;
+  return Error(ErrorCode::kInvalidArgument,
+               "it is no file of credentials of a user: a JWT and the seed of a nkey");
 }
 
 }  // namespace litestream::nats

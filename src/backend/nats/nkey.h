@@ -11,4 +11,12 @@ namespace litestream::nats {
 // none; the message does not show it.
 Result<std::string> PublicNkey(std::string_view seed);
 
+// What a file of credentials (.creds) holds.
+struct UserCredentials {
+  std::string jwt;
+  std::string seed;
+};
+// kInvalidArgument if one of the two is not in it; the message shows nothing of it.
+Result<UserCredentials> ParseCredentials(std::string_view text);
+
 }  // namespace litestream::nats

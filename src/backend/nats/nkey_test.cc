@@ -17,6 +17,24 @@ TEST(NkeyTest, ThePublicKeyOfASeed) {
             "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4");
 }
 
+TEST(NkeyTest, FilesOfCredentials) {
+  const auto found = ParseCredentials(
+      "-----BEGIN NATS USER JWT-----\r\nthe.j-w_t\r\n------END NATS USER JWT------\n\n"
+      "***** IMPORTANT *****\n\n-----BEGIN USER NKEY SEED-----\n\nSUSEED\n"
+      "------END USER NKEY SEED------\n");
+  ASSERT_TRUE(found.ok()) << found.error().message();
+  EXPECT_EQ(found.value().jwt, "the.j-w_t");
+  EXPECT_EQ(found.value().seed, "SUSEED");
+  for (const char* text :
+       {"", "SECRET", "-----BEGIN NATS USER JWT-----",
+        "-----BEGIN NATS USER JWT-----\nSECRET\n------END NATS USER JWT------",
+        "-----BEGIN NATS USER JWT-----\n-----BEGIN USER NKEY SEED-----\nSECRET"}) {
+    const auto none = ParseCredentials(text);
+    ASSERT_FALSE(none.ok());
+    EXPECT_THAT(none.error().message(), ::testing::Not(::testing::HasSubstr("SECRET")));
+  }
+}
+
 TEST(NkeyTest, WhatIsNoSeedOfAUser) {
   const std::string seed = kSeed;
   const struct {
