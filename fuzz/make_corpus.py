@@ -129,12 +129,53 @@ def webdav_answers(golden):
         yield text.encode()
 
 
+OSS_ANSWERS = (
+    "\0\nx-oss-err: PEVycm9yPjxDb2RlPng8L0NvZGU+PC9FcnJvcj4=\nx-oss-ec: 0002-00000007\n\n",
+    "\0\n\n<Error><Code>AccessDenied</Code><Message>m</Message><EC>0002-00000228</EC><Endpoint>"
+    "oss-cn-hangzhou.aliyuncs.com</Endpoint></Error>",
+    "\1\nx-oss-hash-crc64ecma: 1\ncontent-length: 2\ncontent-range: bytes 0-1/2\n\n",
+    '\2{"Credentials":{"AccessKeyId":"A","AccessKeySecret":"B","SecurityToken":"C",'
+    '"Expiration":"2026-11-28T00:36:59Z"}}',
+    "\3db%2F0000%2Fa+b%",
+    "\4oss-cn-hangzhou-internal.aliyuncs.com",
+)
+
+
+def oss_answers(golden):
+    for text in OSS_ANSWERS:
+        yield text.encode()
+
+
+NATS_ANSWERS = (
+    '\0{"name":"ltx/0/a.ltx","bucket":"b","nuid":"V9QdNJeRaTVTJqKy5ahvFd","size":131073,"chunks":2,'
+    '"digest":"SHA-256=x","headers":{"Litestream-Chunks":["131072 0:17+2"],'
+    '"Litestream-Timestamp":["2026-01-02T03:04:05.67Z"]},"options":{"max_chunk_size":131072}}',
+    '\0{"name":"n","nuid":"u","size":30,"chunks":3,'
+    '"headers":{"Litestream-Chunks":["10 0:5+1 2:9+1"]}}',
+    '\0{"name":"n","deleted":true}',
+    '\1{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 4"},"seq":0}',
+    '\1{"stream":"OBJ_b","seq":2,"duplicate":true}',
+    '\1{"message":{"subject":"$O.b.M.x","seq":5,"data":"eyJhIjoyfQ==",'
+    '"time":"2026-01-02T03:04:05Z"}}',
+    '\1{"total":7,"config":{"allow_direct":true},"state":{"subjects":{"$O.b.M.x":1}}}',
+    "\2bHR4LzAvYT8-",
+    "\2SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY",
+)
+
+
+def nats_answers(golden):
+    for text in NATS_ANSWERS:
+        yield text.encode()
+
+
 def xml(golden):
     yield b'<?xml version="1.0"?><a:A xmlns:a="b"><B c="d">&amp;&#13;</B><![CDATA[<]]></a:A>'
 
 
 SEEDS = {
+    "nats_answer_fuzz": nats_answers,
     "s3_answer_fuzz": s3_answers,
+    "oss_answer_fuzz": oss_answers,
     "webdav_answer_fuzz": webdav_answers,
     "xml_fuzz": xml,
     "wal_fuzz": wal,

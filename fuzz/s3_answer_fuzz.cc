@@ -82,7 +82,7 @@ void Test(std::string_view text) {
     case 0:
       return TestAnswer(text);
     case 1:
-      return TestCredentials(s3::ParseJsonCredentials(text));
+      return TestCredentials(cloud::ParseJsonKeys(text, cloud::kAwsNames));
     case 2:
       return TestCredentials(s3::ParseStsCredentials(text));
     case 3:

@@ -9,14 +9,13 @@ import lab
 KEYS = {"AWS_ACCESS_KEY_ID": "fleet", "AWS_SECRET_ACCESS_KEY": "fleet-secret"}
 
 
-class S3Server:
-    """One server, and a bucket in it. Ends with its caller, or by close()."""
+class MemoryServer:
+    """One server, and a bucket in it. It prints its URL, and ends with its caller or by close()."""
 
-    bucket = "bench"
+    bucket = None
 
-    def __init__(self, program, latency_ms=0, bytes_per_second=0, check=False):
-        self._process = subprocess.Popen([str(program), str(latency_ms), str(bytes_per_second),
-                                          *(["check"] if check else [])],
+    def __init__(self, program, *arguments):
+        self._process = subprocess.Popen([str(program), *map(str, arguments)],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.endpoint = self._process.stdout.readline().strip()
         lab.require(self.endpoint.startswith("http://"), f"{program} did not start")
@@ -32,12 +31,6 @@ class S3Server:
 
     def __exit__(self, *_):
         self.close()
-
-    def environment(self, endpoint=None):
-        """For programs that shall use it, perhaps through something at another endpoint; without
-        what the caller's shell may hold."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return dict(clean, LITESTREAM_S3_ENDPOINT=endpoint or self.endpoint, **KEYS)
 
     def _ask(self, what):
         with urllib.request.urlopen(f"{self.endpoint}/?{what}", timeout=60) as answer:
@@ -63,3 +56,18 @@ class S3Server:
                 replica = str(path.parent.parent)
                 newest[replica] = max(newest.get(replica, 0), int(match[2], 16))
         return newest
+
+
+class S3Server(MemoryServer):
+    bucket = "bench"
+    scheme = "s3"
+    secret = KEYS["AWS_SECRET_ACCESS_KEY"]
+
+    def __init__(self, program, latency_ms=0, bytes_per_second=0, check=False):
+        super().__init__(program, latency_ms, bytes_per_second, *(["check"] if check else []))
+
+    def environment(self, endpoint=None):
+        """For programs that shall use it, perhaps through something at another endpoint; without
+        what the caller's shell may hold."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return dict(clean, LITESTREAM_S3_ENDPOINT=endpoint or self.endpoint, **KEYS)

@@ -4,7 +4,12 @@
 
 #include "backend/file/file_client.h"
 #include "base/try.h"
+#include "cli/abs_replica.h"
+#include "cli/gs_replica.h"
+#include "cli/nats_replica.h"
+#include "cli/oss_replica.h"
 #include "cli/s3_replica.h"
+#include "cli/sftp_replica.h"
 #include "cli/webdav_replica.h"
 
 namespace litestream::cli {
@@ -23,10 +28,17 @@ struct Backend {
   std::string_view type;
   Result<std::unique_ptr<ReplicaClient>> (*make)(const config::ReplicaConfig& replica);
 };
+// clang-format off
 constexpr Backend kBackends[] = {
+    {"abs", MakeAbsReplica},
+    {"gs", MakeGsReplica},
+    {"nats", MakeNatsReplica},
+    {"oss", MakeOssReplica},
     {"s3", MakeS3Replica},
+    {"sftp", MakeSftpReplica},
     {"webdav", MakeWebdavReplica},
 };
+// clang-format on
 
 }  // namespace
 

@@ -98,6 +98,12 @@ Checked CheckReplica(Env& env, const config::ReplicaConfig& replica, const Optio
   if (!scratch.ok()) return failed(scratch.error());
   const auto beside = MakeReplicaClient(env, scratch.value(), {});
   if (!beside.ok()) return failed(beside.error());
+  // At the end everything goes that is there: a backend for which the path does not count would
+  // lose the replica.
+  if (beside.value()->Describe() == checked.location) {
+    return failed(Error(ErrorCode::kUnsupported,
+                        "this replica has no room beside it to try anything in"));
+  }
   const Clock& clock = env.clock();
   const Context ctx({}, clock.Monotonic() + std::chrono::seconds(options.timeout_seconds), clock);
   checked.steps = CheckClient(ctx, *beside.value());

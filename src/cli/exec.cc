@@ -14,7 +14,9 @@
 
 #include "base/fd.h"
 #include "base/try.h"
+#include "cli/core_dump.h"
 #include "cli/file_limit.h"
+#include "cli/inherited_files.h"
 #include "cli/signals.h"
 
 namespace litestream::cli {
@@ -58,6 +60,8 @@ Result<std::string> FindProgram(const std::string& name) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
   RestoreFileLimit();
+  RestoreCoreDumps();
+  KeepInheritedFilesOnly();
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(1);  // It died before the line above.
   ::execv(path, arguments);

@@ -1,7 +1,5 @@
 #include "cli/s3_replica.h"
 
-#include <algorithm>
-
 #include "backend/s3/s3_client.h"
 #include "cli/http_client.h"
 #include "config/env_expand.h"
@@ -9,9 +7,6 @@
 
 namespace litestream::cli {
 namespace {
-
-constexpr std::int64_t kMaxConcurrency = 64;
-constexpr std::chrono::milliseconds kMinStallTimeout{100};
 
 s3::Options OptionsOf(const config::ReplicaConfig& replica) {
   s3::Options options{.bucket = replica.bucket,
@@ -27,6 +22,7 @@ s3::Options OptionsOf(const config::ReplicaConfig& replica) {
                       .client_key = replica.client_key,
                       .storage_class = replica.storage_class,
                       .part_size_bytes = replica.part_size,
+                      .concurrency = ConcurrencyOf(replica),
                       .encryption = {.server_key = replica.sse_s3.value_or(false),
                                      .kms_key_id = replica.sse_kms_key_id,
                                      .customer_key = replica.sse_customer_key,
@@ -36,14 +32,7 @@ s3::Options OptionsOf(const config::ReplicaConfig& replica) {
                       .access_key_id = replica.access_key_id,
                       .secret_access_key = replica.secret_access_key,
                       .session_token = replica.session_token};
-  if (replica.stall_timeout) {
-    options.stall_timeout = std::max(
-        kMinStallTimeout, std::chrono::ceil<std::chrono::milliseconds>(*replica.stall_timeout));
-  }
-  if (replica.concurrency) {
-    options.concurrency =
-        static_cast<int>(std::clamp<std::int64_t>(*replica.concurrency, 1, kMaxConcurrency));
-  }
+  if (const auto timeout = StallTimeoutOf(replica)) options.stall_timeout = *timeout;
   for (const char* name : {"LITESTREAM_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}) {
     if (!options.endpoint.empty()) break;
     options.endpoint = config::CompleteEndpoint(config::LookupEnvironment(name));

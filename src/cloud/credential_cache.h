@@ -15,7 +15,8 @@ namespace litestream::cloud {
 
 // New ones are asked for so long before the old ones end.
 inline constexpr std::chrono::minutes kRefreshBefore{5};
-// After a look ahead of time that failed.
+// After a look ahead of time that failed, or brought nothing new: some services keep what they give
+// out until shortly before its end.
 inline constexpr std::chrono::seconds kLookPause{30};
 
 // Keys, or a token, that a service gave us for some time.
@@ -82,8 +83,9 @@ class CredentialCache {
     failure_.reset();
     changed_.NotifyAll();
     if (found.ok()) {
+      const bool old = known_ && known_->secret == found.value().secret;
+      not_before_ = old ? clock_.Now() + kLookPause : WallTime();
       known_ = std::move(found).value();
-      not_before_ = WallTime();
       return known_->secret;
     }
     not_before_ = clock_.Now() + kLookPause;

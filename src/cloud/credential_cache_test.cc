@@ -61,6 +61,24 @@ TEST_F(CredentialCacheTest, AFailedRefreshIsNotTheEnd) {
   EXPECT_EQ(Get(), "5");
 }
 
+TEST_F(CredentialCacheTest, ServicesThatGiveOutTheOldOnesAreNotAskedAllTheTime) {
+  int looks = 0;
+  std::string secret = "old";
+  WallTime expires_at = clock_.Now() + minutes(4);
+  CredentialCache<std::string> cache(
+      [&](const Context&) -> Result<Expiring<std::string>> {
+        ++looks;
+        return Expiring<std::string>{.secret = secret, .expires_at = expires_at};
+      },
+      clock_);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(cache.Get(kNever).value(), "old");
+  EXPECT_EQ(looks, 2);
+  secret = "new";
+  expires_at += minutes(60);
+  clock_.Advance(minutes(1));
+  EXPECT_EQ(cache.Get(kNever).value(), "new");
+}
+
 TEST_F(CredentialCacheTest, RefusedOnesAreLookedForAgain) {
   life_.reset();
   EXPECT_EQ(Get(), "1");

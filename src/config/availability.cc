@@ -18,7 +18,8 @@ Error NotAvailable(const Config& config, std::string_view key, std::string_view 
                            hint.empty() ? "" : "; ", hint));
 }
 
-constexpr std::string_view kBackends[] = {"file", "s3", "webdav"};
+constexpr std::string_view kBackends[] = {"file", "abs", "gs",   "nats",
+                                          "oss",  "s3",  "sftp", "webdav"};
 
 // Sections whose mere presence asks for something.
 struct Feature {

@@ -70,6 +70,7 @@ struct ReplicaSettings {
   std::string nkey;
   std::string username;
   std::string token;
+  std::string domain;
   std::optional<bool> tls;
   std::vector<std::string> root_cas;
   std::string client_cert;

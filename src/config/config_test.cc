@@ -407,8 +407,7 @@ TEST(Config, Availability) {
       {"snapshot of a database",
        "dbs:\n  - path: /a\n    snapshot: {interval: 1h}\n    replica: {path: /r}\n", ""},
       {"a bucket", "dbs: [{path: /a, replica: {url: 's3://b/p'}}]\n", ""},
-      {"backend", "dbs: [{path: /a, replica: {url: 'gs://b/p'}}]\n",
-       "replica type gs is not available in this build"},
+      {"a bucket of Google", "dbs: [{path: /a, replica: {url: 'gs://b/p'}}]\n", ""},
       {"watch", "dbs:\n  - dir: /a\n    pattern: '*'\n    watch: true\n    replica: {path: /r}\n",
        ""},
   };
@@ -444,6 +443,14 @@ TEST(Config, ReplicationNeedsOwnPlaces) {
       {"not made yet", "[{path: /none/a, replica: {path: /d/new}}]", ""},
       {"the same", "[{path: /d/a, replica: {path: /r}}, {path: /d/b, replica: {path: /r}}]",
        "/d/a and /d/b have the same file replica (/r)"},
+      {"containers of two accounts",
+       "[{path: /d/a, replica: {url: 'abs://one@c/p'}}, {path: /d/b, replica: {url: "
+       "'abs://two@c/p'}}]",
+       ""},
+      {"one container, in two spellings",
+       "[{path: /d/a, replica: {url: 'abs://one@c/p'}}, {path: /d/b, replica: {type: abs, bucket: "
+       "c, path: p, endpoint: 'https://one.blob.core.windows.net'}}]",
+       "/d/a and /d/b have the same abs replica (p)"},
       {"everything", "[{path: /d/a, replica: {path: /}}]", "/d/a: the replica is \"/\""},
       {"the database", "[{path: /d/a, replica: {path: /d/a}}]",
        "/d/a: the replica /d/a is the database /d/a; it needs a directory of its own"},
@@ -510,6 +517,38 @@ TEST(Config, FromArguments) {
     const auto refused = ConfigFromArguments(Env::Real(), "/db", {url});
     ASSERT_FALSE(refused.ok()) << url;
     EXPECT_NE(refused.error().message().find("replica url scheme required"), std::string::npos);
+  }
+}
+
+TEST(Config, OssUrls) {
+  const struct {
+    const char* url;
+    const char* bucket;
+    const char* path;
+    const char* region;
+    const char* endpoint;
+  } cases[] = {
+      {"oss://bkt/a/b", "bkt", "a/b", "", ""},
+      {"oss://bkt/", "bkt", "", "", ""},
+      {"oss://bkt", "bkt", ".", "", ""},
+      {"oss://bkt.oss-cn-beijing.aliyuncs.com/a", "bkt", "a", "cn-beijing",
+       "https://oss-cn-beijing.aliyuncs.com"},
+      {"oss://bkt.oss-cn-beijing-internal.aliyuncs.com/a", "bkt", "a", "cn-beijing",
+       "https://oss-cn-beijing-internal.aliyuncs.com"},
+      {"oss://bkt.oss-accelerate.aliyuncs.com/a?region=cn-beijing", "bkt", "a", "cn-beijing",
+       "https://oss-accelerate.aliyuncs.com"},
+      {"oss://bkt/a?endpoint=127.0.0.1:9000", "bkt", "a", "", "http://127.0.0.1:9000"},
+      {"oss://bkt/a?endpoint=oss-us-west-1.aliyuncs.com", "bkt", "a", "",
+       "https://oss-us-west-1.aliyuncs.com"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.url);
+    const auto replica = ReplicaFromUrl(Env::Real(), c.url);
+    ASSERT_TRUE(replica.ok()) << replica.error().message();
+    EXPECT_EQ(replica.value().bucket, c.bucket);
+    EXPECT_EQ(replica.value().path, c.path);
+    EXPECT_EQ(replica.value().region, c.region);
+    EXPECT_EQ(replica.value().endpoint, c.endpoint);
   }
 }
 

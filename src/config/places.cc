@@ -110,8 +110,14 @@ class Places {
 }  // namespace
 
 std::string PlaceOf(const ReplicaConfig& replica) {
+  // Containers of two accounts have nothing in common.
+  const bool of_account = replica.type == "abs" && replica.endpoint.empty();
+  const std::string endpoint =
+      of_account ? fmt::format("https://{}.blob.core.windows.net", replica.account_name)
+                 : replica.endpoint;
   std::string place = replica.type;
-  for (const auto* part : {&replica.endpoint, &replica.host, &replica.bucket, &replica.path}) {
+  for (const auto* part :
+       {&endpoint, &replica.host, &replica.domain, &replica.bucket, &replica.path}) {
     place += ' ';
     place += *part;
   }

@@ -204,15 +204,24 @@ Result<void> ResolveBucket(std::string_view type, const ReplicaUrl* url, Replica
 
 Result<void> ResolveOss(const ReplicaUrl* url, ReplicaConfig& replica) {
   LS_TRY(ResolveBucket("oss", url, replica));
+  replica.endpoint = CompleteEndpoint(replica.endpoint);
+  if (url == nullptr) return {};
+  // "oss://bucket" is not "oss://bucket/": stock Litestream's keys then begin with "./".
+  if (!HasPath(replica.url)) replica.path = ".";
+  // Stock Litestream's documentation promises these.
+  SetIfEmpty(replica.endpoint, CompleteEndpoint(Query(*url, "endpoint")));
+  SetIfEmpty(replica.region, Query(*url, "region"));
   // BUCKET.oss-REGION[-internal].aliyuncs.com
   constexpr std::string_view kSuffix = ".aliyuncs.com";
   const std::string host = replica.bucket;
-  const std::size_t region = host.find(".oss-");
-  if (url == nullptr || region == std::string::npos || !host.ends_with(kSuffix)) return {};
-  replica.bucket = host.substr(0, region);
-  std::string name = host.substr(region + 5, host.size() - kSuffix.size() - region - 5);
-  if (name.ends_with("-internal")) name.resize(name.size() - 9);
-  SetIfEmpty(replica.region, name);
+  const std::size_t dot = host.find(".oss-");
+  if (dot == std::string::npos || !host.ends_with(kSuffix)) return {};
+  replica.bucket = host.substr(0, dot);
+  SetIfEmpty(replica.endpoint, "https://" + host.substr(dot + 1));
+  std::string region = host.substr(dot + 5, host.size() - kSuffix.size() - dot - 5);
+  if (region.ends_with("-internal")) region.resize(region.size() - 9);
+  // oss-accelerate.aliyuncs.com serves all of them.
+  if (!region.starts_with("accelerate")) SetIfEmpty(replica.region, region);
   return {};
 }
 
@@ -245,12 +254,27 @@ Result<void> ResolveWebdav(const ReplicaUrl* url, ReplicaConfig& replica) {
   return Require(replica.webdav_url, "webdav-url required for webdav replica");
 }
 
+// nats://HOST[:PORT]/BUCKET[/PREFIX]. Stock Litestream ignores the key `path`, and its objects lie
+// at the bucket's root: so do those of a replica that has the key here, or they would not be found.
+// Only a URL can say a prefix (no bucket has a slash in its name), and directories give one to each
+// database.
 Result<void> ResolveNats(const ReplicaUrl* url, ReplicaConfig& replica) {
+  replica.path.clear();
   if (url != nullptr) {
     replica.host = url->host;
-    if (!url->path.empty()) replica.bucket = url->path;
+    const std::size_t slash = url->path.find('/');
+    if (!url->path.empty()) replica.bucket = url->path.substr(0, slash);
+    if (slash != std::string::npos) replica.path = url->path.substr(slash + 1);
     SetIfEmpty(replica.username, url->user);
     SetIfEmpty(replica.password, url->password);
+    SetIfEmpty(replica.domain, Query(*url, "domain"));
+  }
+  // One spelling for one place.
+  if (replica.host.empty()) replica.host = "127.0.0.1";
+  const std::size_t bracket = replica.host.rfind(']');
+  const std::size_t colon = replica.host.rfind(':');
+  if (colon == std::string::npos || (bracket != std::string::npos && colon < bracket)) {
+    replica.host += ":4222";
   }
   LS_TRY(Require(replica.bucket, "bucket required for NATS replica"));
   if (replica.client_cert.empty() != replica.client_key.empty()) {

@@ -57,6 +57,7 @@ void VisitSettings(Visit&& visit) {
   visit("nkey", &S::nkey);
   visit("username", &S::username);
   visit("token", &S::token);
+  visit("domain", &S::domain);
   visit("tls", &S::tls);
   visit("root-cas", &S::root_cas);
   visit("client-cert", &S::client_cert);

@@ -192,15 +192,22 @@ Result<void> CheckUnique(const Config& config) {
   return {};
 }
 
-Result<void> ResolveReplicas(Env& env, const Config& config, DatabaseConfig& database) {
+Result<void> ResolveReplicas(Env& env, Config& config, DatabaseConfig& database) {
   if (database.replicas.empty()) {
     return Invalid(config, database.line, "must specify replica for database");
   }
   std::map<std::string, int> places;
   std::map<std::string, int> names;
   for (ReplicaConfig& replica : database.replicas) {
+    const bool has_path = !replica.path.empty();
     auto resolved = ResolveReplica(env, replica);
     if (!resolved.ok()) return Invalid(config, replica.line, resolved.error().message());
+    if (has_path && replica.type == "nats") {
+      config.warnings.push_back(
+          fmt::format("{}the path of a nats replica does not count, as in stock Litestream; for "
+                      "several databases in one bucket use url: nats://HOST/BUCKET/PREFIX",
+                      Position(config, replica.line)));
+    }
     const auto inserted = places.emplace(PlaceOf(replica), replica.line);
     if (!inserted.second) {
       return Invalid(config, replica.line,

@@ -95,6 +95,7 @@ Result<std::size_t> Exchange::Read(const Context& ctx, std::span<std::byte> out)
 Result<Response> Exchange::Finish(const Context& ctx, std::size_t max_bytes) {
   LS_TRY(Wait(ctx));
   Response response{.status = status_, .headers = headers_, .body = {}};
+  const MonoTime latest = ctx.clock().Monotonic() + kMaxAnswerTime;
   for (;;) {
     const std::size_t old = response.body.size();
     constexpr std::size_t kStep = 16 * 1024;
@@ -103,6 +104,12 @@ Result<Response> Exchange::Finish(const Context& ctx, std::size_t max_bytes) {
         LS_TRY(Read(ctx, std::as_writable_bytes(std::span(response.body.data() + old, kStep))));
     response.body.resize(old + count);
     if (count == 0) return response;
+    // A byte now and then is no stall, and would never end.
+    if (ctx.clock().Monotonic() >= latest) {
+      return Error(ErrorCode::kTimeout,
+                   fmt::format("{}: the answer is too slow: {} bytes of it came in {} s",
+                               transfer_->name(), response.body.size(), kMaxAnswerTime.count()));
+    }
     if (response.body.size() > max_bytes) {
       return Error(ErrorCode::kUnavailable, fmt::format("{}: the answer is larger than {} bytes",
                                                         transfer_->name(), max_bytes));

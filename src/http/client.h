@@ -23,6 +23,8 @@ inline constexpr std::size_t kMaxHeaderBytes = 64 * 1024;
 // waits. (A piece of the network may come on top.)
 inline constexpr std::size_t kStreamBufferBytes = 256 * 1024;
 inline constexpr std::size_t kMaxResponseBytes = 8 * 1024 * 1024;
+// An answer that is read as a whole takes no longer, from its headers on.
+inline constexpr std::chrono::seconds kMaxAnswerTime{300};
 
 struct TlsOptions {
   bool verify = true;              // The server's certificate and name.
@@ -82,7 +84,7 @@ class Exchange final : public ByteSource {
   const Headers& headers() const { return headers_; }
   // The body. An error (kUnavailable) if the answer ends before its announced length.
   Result<std::size_t> Read(const Context& ctx, std::span<std::byte> out) override;
-  // The whole answer; kUnavailable if its body is larger than that.
+  // The whole answer; kUnavailable if its body is larger than that, kTimeout if it drips.
   Result<Response> Finish(const Context& ctx, std::size_t max_bytes = kMaxResponseBytes);
 
  private:

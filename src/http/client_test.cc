@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/manual_clock.h"
 #include "tests/contract/bodies.h"
 #include "tests/support/http_server.h"
 
@@ -324,6 +325,21 @@ TEST_F(HttpClientTest, ASlowTrickleIsNoStall) {
   Request hurried = request;
   hurried.timeouts.total = milliseconds(200);
   EXPECT_EQ(CodeOf(client_.Do(kNever, hurried)), ErrorCode::kTimeout);
+}
+
+TEST_F(HttpClientTest, AWholeAnswerThatDripsHasAnEnd) {
+  ManualClock clock;
+  HttpServer server([&](const ServedRequest&, ServedPeer& peer) {
+    peer.Send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+    for (int i = 0; i < 999'999 && !peer.closed(); ++i) {
+      peer.Send("x");
+      clock.Advance(kMaxAnswerTime / 10);
+    }
+  });
+  const Context ctx(std::stop_token(), std::nullopt, clock);
+  const auto answer = client_.Do(ctx, {.url = server.url() + "/"});
+  EXPECT_EQ(CodeOf(answer), ErrorCode::kTimeout);
+  EXPECT_THAT(answer.error().message(), HasSubstr("the answer is too slow"));
 }
 
 TEST_F(HttpClientTest, AReaderWhoTakesHisTimeIsNoStall) {

@@ -20,5 +20,9 @@ std::optional<std::string> FromBase64(std::string_view text);
 
 // CRC-32 as in zlib; what S3 calls CRC32.
 std::uint32_t Crc32(std::string_view bytes);
+// CRC-32C (Castagnoli), as Google Cloud Storage has it. `before` is that of the bytes before these.
+std::uint32_t Crc32c(std::string_view bytes, std::uint32_t before = 0);
+// Its four bytes, the highest first, in base64.
+std::string Base64Crc(std::uint32_t crc);
 
 }  // namespace litestream::http

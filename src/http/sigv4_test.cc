@@ -115,6 +115,17 @@ TEST(Digest, KnownValues) {
                        "db/0000/a.ltx</Key></Object><Object><Key>nope</Key></Object></Delete>")),
             "iTee5/MSn1D2Dh8bip0cdw==");
   EXPECT_EQ(Crc32("123456789"), 0xcbf43926U);
+  // RFC 3720, B.4.
+  EXPECT_EQ(Crc32c("123456789"), 0xe3069283U);
+  EXPECT_EQ(Base64Crc(Crc32c("123456789")), "4waSgw==");
+  EXPECT_EQ(Crc32c(std::string(32, '\0')), 0x8a9136aaU);
+  EXPECT_EQ(Crc32c(std::string(32, '\xff')), 0x62a8ab43U);
+  std::string ascending;
+  for (char c = 0; c < 32; ++c) ascending += c;
+  EXPECT_EQ(Crc32c(ascending), 0x46dd794eU);
+  for (std::size_t cut = 0; cut <= ascending.size(); ++cut) {
+    EXPECT_EQ(Crc32c(ascending.substr(cut), Crc32c(ascending.substr(0, cut))), 0x46dd794eU);
+  }
   for (const std::string text : {"", "f", "fo", "foo", "foob", "fooba", "foobar"}) {
     EXPECT_EQ(FromBase64(Base64(text)), text);
   }

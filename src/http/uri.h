@@ -12,6 +12,8 @@ namespace litestream::http {
 std::string EscapeComponent(std::string_view text);
 // The same, slashes kept: a key as the path of a URL. Nothing is cleaned: "//", "/./" stay.
 std::string EscapePath(std::string_view text);
+// %XX taken back, and "+" as a space, as in a form. What is no escape stays.
+std::string UnescapeForm(std::string_view text);
 // Each %XX as the byte it stands for. Unset if a "%" is followed by something else, or stands for
 // no character at all ("%00").
 std::optional<std::string> Unescape(std::string_view text);

@@ -41,6 +41,14 @@ TEST(Uri, WhatIsNear) {
   }
 }
 
+TEST(UriTest, UnescapesWhatServersEscape) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", ""},     {"a%2Fb%20c+d%2B", "a/b c d+"}, {"%C3%A9%c3%a9", "éé"}, {"100%", "100%"},
+      {"%2", "%2"}, {"%zz%-1% 1", "%zz%-1% 1"},     {"%%41", "%A"},
+  };
+  for (const auto& [text, want] : cases) EXPECT_EQ(UnescapeForm(text), want) << text;
+}
+
 TEST(Uri, Unescape) {
   EXPECT_EQ(Unescape("a%20b%2fC%C3%a9+~"), "a b/C\xC3\xA9+~");
   EXPECT_EQ(Unescape(""), "");

@@ -17,7 +17,10 @@ enum class ReplicaLayout : unsigned char {
 
 std::string LevelPrefix(ReplicaLayout layout, Level level);  // "ltx/0", "0000"; no slash at the end
 std::string RelativePath(ReplicaLayout layout, const FileId& id);
-// The other way, for kHexLevel; empty if it is no path of that layout.
-std::optional<FileId> ParseHexLevelPath(std::string_view path);
+// The other way; empty if it is no path of that layout.
+std::optional<FileId> ParseRelativePath(ReplicaLayout layout, std::string_view path);
+inline std::optional<FileId> ParseHexLevelPath(std::string_view path) {
+  return ParseRelativePath(ReplicaLayout::kHexLevel, path);
+}
 
 }  // namespace litestream

@@ -51,6 +51,15 @@ TEST(Layout, WhatIsAPathInABucket) {
     if (!id) continue;
     EXPECT_EQ(RelativePath(ReplicaLayout::kHexLevel, *id), c.path);
   }
+  const auto id =
+      ParseRelativePath(ReplicaLayout::kLtxDecimal, "ltx/9/0000000000000001-000000000000002a.ltx");
+  ASSERT_TRUE(id.has_value());
+  EXPECT_EQ(id->level, kSnapshotLevel);
+  for (const char* path :
+       {"ltx/10/0000000000000001-000000000000002a.ltx", "9/0000000000000001-000000000000002a.ltx",
+        "ltx/9/x/0000000000000001-000000000000002a.ltx"}) {
+    EXPECT_FALSE(ParseRelativePath(ReplicaLayout::kLtxDecimal, path).has_value()) << path;
+  }
 }
 
 }  // namespace

@@ -96,31 +96,6 @@ Result<std::string> GoEscapedPath(std::string_view raw) {
   return valid ? std::string(raw) : PercentEncode(decoded);
 }
 
-// Go's path.Clean: no double slashes, "." and "..", nor a slash at the end; "" is ".".
-std::string CleanPath(std::string_view path) {
-  const bool rooted = path.starts_with('/');
-  std::vector<std::string_view> parts;
-  while (!path.empty()) {
-    const std::size_t end = std::min(path.find('/'), path.size());
-    const std::string_view part = path.substr(0, end);
-    path.remove_prefix(std::min(end + 1, path.size()));
-    if (part.empty() || part == ".") continue;
-    if (part != "..") {
-      parts.push_back(part);
-    } else if (!parts.empty() && parts.back() != "..") {
-      parts.pop_back();
-    } else if (!rooted) {
-      parts.push_back(part);
-    }
-  }
-  std::string clean = rooted ? "/" : "";
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (i > 0) clean += '/';
-    clean += parts[i];
-  }
-  return clean.empty() ? "." : clean;
-}
-
 Result<void> ParseQuery(std::string_view text, ReplicaUrl& url) {
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('&'), text.size());
@@ -180,6 +155,30 @@ Result<void> ParseAuthorityAndPath(std::string_view rest, ReplicaUrl& url) {
 }
 
 }  // namespace
+
+std::string CleanPath(std::string_view path) {
+  const bool rooted = path.starts_with('/');
+  std::vector<std::string_view> parts;
+  while (!path.empty()) {
+    const std::size_t end = std::min(path.find('/'), path.size());
+    const std::string_view part = path.substr(0, end);
+    path.remove_prefix(std::min(end + 1, path.size()));
+    if (part.empty() || part == ".") continue;
+    if (part != "..") {
+      parts.push_back(part);
+    } else if (!parts.empty() && parts.back() != "..") {
+      parts.pop_back();
+    } else if (!rooted) {
+      parts.push_back(part);
+    }
+  }
+  std::string clean = rooted ? "/" : "";
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (i > 0) clean += '/';
+    clean += parts[i];
+  }
+  return clean.empty() ? "." : clean;
+}
 
 bool IsReplicaUrl(std::string_view text) {
   return SchemeLength(text).has_value();

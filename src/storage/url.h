@@ -10,6 +10,9 @@
 
 namespace litestream {
 
+// Go's path.Clean: no double slashes, "." and "..", nor a slash at the end; "" is ".".
+std::string CleanPath(std::string_view path);
+
 // True for "scheme://...". "host:8080" and "s3:bucket" are not URLs; nor is a path.
 bool IsReplicaUrl(std::string_view text);
 

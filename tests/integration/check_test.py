@@ -3,7 +3,10 @@
 to a bucket are counted, while it replicates."""
 import argparse
 import json
+import os
 import pathlib
+import resource
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -144,6 +147,48 @@ class CheckTest(unittest.TestCase):
             labels = f'{{operation="{operation}",replica_type="s3"}}'
             other = f'{{replica_type="s3",operation="{operation}"}}'
             self.assertTrue(labels in page or other in page, page)
+
+    def test_what_is_left_of_the_process_has_no_secret(self):
+        """Its core dump, and the descriptors of a program that it runs."""
+        database = self.box.path("app.db")
+        with sqlite3.connect(database) as connection:
+            connection.execute("PRAGMA journal_mode=wal")
+            connection.execute("CREATE TABLE t(x)")
+        report = self.box.path("report")
+        config = self.box.path("litestream.yml")
+        keys = "".join(f"      {name}: {value}\n" for name, value in SECRETS.items())
+        config.write_text(f"dbs:\n  - path: {database}\n    replica:\n      url: s3://bench/app\n"
+                          f"      endpoint: {self.server.endpoint}\n      access-key-id: id\n{keys}"
+                          f"exec: sh -c 'cat /proc/self/coredump_filter > {report}.tmp; ls -l"
+                          f" /proc/self/fd >> {report}.tmp; mv {report}.tmp {report};"
+                          " exec sleep 1000'\n")
+        given = os.open(config, os.O_RDONLY)
+        self.addCleanup(os.close, given)
+        most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        place = self.box.path("cores")
+        place.mkdir()
+        process = subprocess.Popen(
+            [OPTIONS.binary, "replicate", "-config", config], pass_fds=[given], cwd=place,
+            env=self.server.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (most, most)))
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        lab.wait_for("the first file", self.server.newest, 60)
+        lab.wait_for("the program's report", report.exists, 60)
+        ours = pathlib.Path("/proc/self/coredump_filter").read_text().strip()
+        theirs, *files = report.read_text().splitlines()
+        self.assertEqual(theirs, ours)
+        opened = {line.split(" -> ")[0].split()[-1] for line in files if " -> " in line}
+        self.assertIn(str(given), opened)
+        self.assertFalse([line for line in files if "socket:" in line], files)
+        kept = pathlib.Path(f"/proc/{process.pid}/coredump_filter").read_text()
+        self.assertEqual(int(kept, 16), 0)
+        process.send_signal(signal.SIGABRT)
+        self.assertEqual(process.wait(60), -signal.SIGABRT)
+        for core in place.iterdir():  # None where the kernel puts them elsewhere.
+            content = core.read_bytes()
+            for secret in SECRETS.values():
+                self.assertNotIn(secret.encode(), content)
 
 
 if __name__ == "__main__":

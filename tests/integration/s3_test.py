@@ -101,6 +101,29 @@ class S3Test(unittest.TestCase):
         lab.stop(second)
         self.assertEqual(lab.stop(process), 0)
 
+    def test_another_client_reads_what_we_wrote(self):
+        """rclone copies the objects; with its levels renamed that is a replica in a directory."""
+        self.commit(10)
+        process = self.box.start([OPTIONS.binary, "replicate", self.db, self.url],
+                                 env=environment())
+        lab.wait_for("the first file", self.files)
+        self.commit(20)
+        self.assertEqual(lab.stop(process), 0)
+        copy = self.box.path("copy")
+        ours = environment()
+        self.box.must(["rclone", "copy", f"bucket:{BUCKET}/{self.id()}", copy / "ltx"],
+                      env=dict(ours, RCLONE_CONFIG="/dev/null", RCLONE_CONFIG_BUCKET_TYPE="s3",
+                               RCLONE_CONFIG_BUCKET_PROVIDER="Ceph",
+                               RCLONE_CONFIG_BUCKET_ENDPOINT=ENDPOINT,
+                               RCLONE_CONFIG_BUCKET_ACCESS_KEY_ID=ours["AWS_ACCESS_KEY_ID"],
+                               RCLONE_CONFIG_BUCKET_SECRET_ACCESS_KEY=SECRET))
+        (copy / "ltx/lock.json").unlink(missing_ok=True)
+        for level in sorted((copy / "ltx").iterdir()):
+            level.rename(level.parent / str(int(level.name, 16)))
+        restored = self.box.path("restored.db")
+        self.must("restore", "-o", restored, f"file://{copy}")
+        self.assertEqual(self.content(restored), self.content(self.db))
+
     def test_check(self):
         before = self.files()
         self.assertIn("verdict: usable", self.must("check", self.url))

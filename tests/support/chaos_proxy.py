@@ -40,8 +40,9 @@ class Request:
     body: bytes
 
     def is_list(self):
-        """Of S3 or WebDAV."""
-        return "list-type=" in self.target or self.method == "PROPFIND"
+        """Of S3, Azure or WebDAV."""
+        return ("list-type=" in self.target or "comp=list&" in self.target
+                or self.method == "PROPFIND")
 
     def reads_object(self):
         return self.method == "GET" and "?" not in self.target

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <utility>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -136,9 +137,13 @@ HttpServer::HttpServer(Handler handler) : handler_(std::move(handler)) {
 }
 
 HttpServer::~HttpServer() {
+  Stop();
+}
+
+void HttpServer::Stop() {
   {
     const std::lock_guard lock(mu_);
-    stopping_ = true;
+    if (std::exchange(stopping_, true)) return;
     for (const int fd : fds_) {
       if (fd >= 0) ::shutdown(fd, SHUT_RDWR);
     }

@@ -58,6 +58,10 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
+  // Cuts what is under way, and waits for the handlers. Not needed, except where a handler uses
+  // what goes before the server does (ServesUntilHere).
+  void Stop();
+
   std::string url() const;        // http://127.0.0.1:port
   std::string authority() const;  // 127.0.0.1:port
   int connections() const { return connections_; }
@@ -77,6 +81,19 @@ class HttpServer {
   std::vector<std::thread> serving_;
   bool stopping_ = false;
   std::thread accepting_;
+};
+
+// Stops a server at the end of a scope: declared behind the variables that its handler uses,
+// because a request that a client has given up may still be handled.
+class ServesUntilHere {
+ public:
+  explicit ServesUntilHere(HttpServer& server) : server_(server) {}
+  ServesUntilHere(const ServesUntilHere&) = delete;
+  ServesUntilHere& operator=(const ServesUntilHere&) = delete;
+  ~ServesUntilHere() { server_.Stop(); }
+
+ private:
+  HttpServer& server_;
 };
 
 }  // namespace litestream

@@ -1,6 +1,7 @@
 #include "tests/support/memory_s3.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <thread>
 
 #include <fmt/core.h>
@@ -30,12 +31,16 @@ std::string Unescape(std::string_view text) {
   return out;
 }
 
-std::string ErrorBody(std::string_view code) {
+}  // namespace
+
+std::string MemoryS3::ErrorBody(std::string_view code) {
   return fmt::format(
       "<?xml version=\"1.0\"?><Error><Code>{}</Code><Message>of a test</Message></Error>", code);
 }
 
-}  // namespace
+MemoryS3::Reply MemoryS3::Failure(int status, std::string_view code) {
+  return {.status = status, .body = ErrorBody(code)};
+}
 
 std::string MemoryS3::Asked::Of(const char* name) const {
   const auto found = query.find(name);
@@ -63,23 +68,56 @@ void MemoryS3::Handle(const ServedRequest& request, ServedPeer& peer) {
     Send(peer, asked.Has("objects") ? Objects() : Requests(), false);
     return;
   }
-  if (options_.check_payloads && IsDamaged(asked, body)) {
-    Send(peer, {.status = 400, .body = ErrorBody("XAmzContentSHA256Mismatch")}, false);
-    return;
-  }
   if (options_.latency.count() > 0) std::this_thread::sleep_for(options_.latency);
   Reply reply;
   {
     const std::lock_guard lock(mu_);
     Count(asked, body.size());
-    reply = Answer(asked, std::move(body));
+    auto refused = Refuse(asked, body);
+    reply = refused ? *std::move(refused) : Answer(asked, std::move(body));
   }
+  Complement(asked, reply);
   Send(peer, reply, request.method == "HEAD");
 }
 
 bool MemoryS3::IsDamaged(const Asked& asked, std::string_view body) {
   const std::string said = asked.request.header("x-amz-content-sha256");
   return said.size() == 64 && said != http::Hex(http::Sha256(body));
+}
+
+std::optional<MemoryS3::Reply> MemoryS3::Refuse(const Asked& asked, std::string_view body) const {
+  if (!options_.check_payloads || !IsDamaged(asked, body)) return std::nullopt;
+  return Failure(400, "XAmzContentSHA256Mismatch");
+}
+
+std::size_t MemoryS3::DefaultPageKeys() const {
+  return kPageKeys;
+}
+
+std::string MemoryS3::ShownKey(const Asked&, std::string_view key) const {
+  return http::EscapeXml(key);
+}
+
+std::vector<std::string> MemoryS3::SumHeaders(const Asked&, const std::vector<Piece>&) const {
+  return {};
+}
+
+std::string MemoryS3::PartTag(const Piece&) {
+  return fmt::format("\"{:032x}\"", ++last_tag_);
+}
+
+std::optional<MemoryS3::Reply> MemoryS3::CheckParts(const Upload&, std::string_view) const {
+  return std::nullopt;
+}
+
+bool MemoryS3::IgnoresOddRanges(const Asked&) const {
+  return false;
+}
+
+void MemoryS3::Complement(const Asked&, Reply&) const {}
+
+MemoryS3::Reply MemoryS3::BucketInfo(const Asked&) const {
+  return Failure(404, "NoSuchKey");
 }
 
 void MemoryS3::Count(const Asked& asked, std::size_t body_bytes) {
@@ -111,16 +149,19 @@ MemoryS3::Reply MemoryS3::Answer(const Asked& asked, std::string body) {
   if (method == "POST") return Post(asked, std::move(body));
   if (method == "DELETE") return Delete(asked);
   if (asked.Has("list-type")) return List(asked);
+  if (asked.key.find('/') + 1 >= asked.key.size()) return BucketInfo(asked);
   return Get(asked);
 }
 
-int MemoryS3::Refused(const Asked& asked) const {
+std::optional<MemoryS3::Reply> MemoryS3::Condition(const Asked& asked) const {
   const auto found = objects_.find(asked.key);
   const std::string wanted = asked.request.header("if-match");
-  if (asked.request.header("if-none-match") == "*" && found != objects_.end()) return 412;
-  if (wanted.empty()) return 0;
-  if (found == objects_.end()) return 404;
-  return wanted == found->second.tag ? 0 : 412;
+  const bool must_be_absent = asked.request.header("if-none-match") == "*";
+  if (must_be_absent && found != objects_.end()) return Failure(412, "PreconditionFailed");
+  if (wanted.empty()) return std::nullopt;
+  if (found == objects_.end()) return Failure(404, "NoSuchKey");
+  if (wanted == found->second.tag) return std::nullopt;
+  return Failure(412, "PreconditionFailed");
 }
 
 std::string MemoryS3::Content(const Object& object) {
@@ -146,39 +187,53 @@ std::string MemoryS3::Store(const std::string& key, std::vector<Piece> pieces,
   return tag;
 }
 
+std::vector<std::string> MemoryS3::MetaHeaders(const ServedRequest& request) const {
+  std::vector<std::string> headers;
+  for (const auto& [name, value] : request.headers) {
+    if (name.starts_with(meta_prefix())) headers.push_back(fmt::format("{}: {}", name, value));
+  }
+  return headers;
+}
+
 MemoryS3::Reply MemoryS3::Put(const Asked& asked, std::string body) {
   auto piece = std::make_shared<const std::string>(std::move(body));
   if (asked.Has("partNumber")) {
     const auto upload = uploads_.find(asked.Of("uploadId"));
-    if (upload == uploads_.end()) return {.status = 404, .body = ErrorBody("NoSuchUpload")};
-    upload->second.parts[std::stoi(asked.Of("partNumber"))] = std::move(piece);
-    return {.headers = {fmt::format("ETag: \"{:032x}\"", ++last_tag_)}};
+    if (upload == uploads_.end()) return Failure(404, "NoSuchUpload");
+    const int number = std::stoi(asked.Of("partNumber"));
+    Reply reply{.headers = SumHeaders(asked, {piece})};
+    upload->second.tags[number] = PartTag(piece);
+    reply.headers.push_back("ETag: " + upload->second.tags[number]);
+    upload->second.parts[number] = std::move(piece);
+    return reply;
   }
   if (asked.key.find('/') == std::string::npos) return {};  // A bucket.
-  const int refused = Refused(asked);
-  if (refused != 0) {
-    return {.status = refused,
-            .body = ErrorBody(refused == 412 ? "PreconditionFailed" : "NoSuchKey")};
-  }
-  std::vector<std::string> headers;
-  for (const auto& [name, value] : asked.request.headers) {
-    if (name.starts_with("x-amz-meta-")) headers.push_back(fmt::format("{}: {}", name, value));
-  }
-  return {.headers = {"ETag: " + Store(asked.key, {std::move(piece)}, std::move(headers))}};
+  if (auto refused = Condition(asked)) return *std::move(refused);
+  Reply reply{.headers = SumHeaders(asked, {piece})};
+  reply.headers.push_back("ETag: " +
+                          Store(asked.key, {std::move(piece)}, MetaHeaders(asked.request)));
+  return reply;
 }
 
 MemoryS3::Reply MemoryS3::Get(const Asked& asked) const {
   const auto found = objects_.find(asked.key);
-  if (found == objects_.end()) return {.status = 404, .body = ErrorBody("NoSuchKey")};
+  if (found == objects_.end()) return Failure(404, "NoSuchKey");
   const Object& object = found->second;
   Reply reply{.headers = object.headers, .pieces = object.pieces, .length = object.size_bytes};
   reply.headers.push_back("ETag: " + object.tag);
+  for (std::string& header : SumHeaders(asked, object.pieces)) {
+    reply.headers.push_back(std::move(header));
+  }
   const std::string range = asked.request.header("range");
   if (!range.starts_with("bytes=")) return reply;
   const std::size_t dash = range.find('-');
-  reply.offset = std::stoull(range.substr(6, dash - 6));
-  if (reply.offset >= object.size_bytes) return {.status = 416, .body = ErrorBody("InvalidRange")};
+  const std::uint64_t first = std::stoull(range.substr(6, dash - 6));
   const std::string last = range.substr(dash + 1);
+  const bool is_odd =
+      first >= object.size_bytes || (!last.empty() && std::stoull(last) >= object.size_bytes);
+  if (is_odd && IgnoresOddRanges(asked)) return reply;
+  if (first >= object.size_bytes) return Failure(416, "InvalidRange");
+  reply.offset = first;
   const std::uint64_t end = last.empty()
                                 ? object.size_bytes
                                 : std::min<std::uint64_t>(object.size_bytes, std::stoull(last) + 1);
@@ -190,11 +245,11 @@ MemoryS3::Reply MemoryS3::Get(const Asked& asked) const {
 }
 
 MemoryS3::Reply MemoryS3::List(const Asked& asked) const {
-  const std::string bucket = asked.key.substr(0, asked.key.find('/')) + "/";
+  const std::string bucket = asked.bucket() + "/";
   const std::string prefix = bucket + asked.Of("prefix");
   const std::string delimiter = asked.Of("delimiter");
   const std::string wanted = asked.Of("max-keys");
-  const std::size_t limit = wanted.empty() ? kPageKeys : std::stoul(wanted);
+  const std::size_t limit = wanted.empty() ? DefaultPageKeys() : std::stoul(wanted);
   const std::string after =
       bucket + std::max(asked.Of("start-after"), asked.Of("continuation-token"));
   std::string entries;
@@ -213,14 +268,14 @@ MemoryS3::Reply MemoryS3::List(const Asked& asked) const {
     if (cut != std::string::npos) {
       const std::string folder = at->first.substr(0, cut + delimiter.size());
       entries += fmt::format("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>",
-                             http::EscapeXml(folder.substr(bucket.size())));
+                             ShownKey(asked, folder.substr(bucket.size())));
       last = folder + "\xff";
       at = objects_.upper_bound(last);
     } else {
       entries += fmt::format(
           "<Contents><Key>{}</Key><LastModified>{}</LastModified><ETag>{}</ETag><Size>{}</Size>"
           "</Contents>",
-          http::EscapeXml(at->first.substr(bucket.size())), at->second.modified,
+          ShownKey(asked, at->first.substr(bucket.size())), at->second.modified,
           http::EscapeXml(at->second.tag), at->second.size_bytes);
       last = at->first;
       ++at;
@@ -229,52 +284,52 @@ MemoryS3::Reply MemoryS3::List(const Asked& asked) const {
   return {.body = fmt::format(
               "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"{}\"><IsTruncated>{}</IsTruncated>"
               "<NextContinuationToken>{}</NextContinuationToken>{}</ListBucketResult>",
-              kNamespace, truncated, truncated ? http::EscapeXml(last.substr(bucket.size())) : "",
+              kNamespace, truncated, truncated ? ShownKey(asked, last.substr(bucket.size())) : "",
               entries)};
 }
 
 MemoryS3::Reply MemoryS3::Post(const Asked& asked, std::string body) {
   if (asked.Has("delete")) return DeleteMany(asked, body);
   if (asked.Has("uploads")) {
+    if (auto refused = Condition(asked)) return *std::move(refused);
     const std::string id = fmt::format("upload-{}", ++last_tag_);
     Upload& upload = uploads_[id];
     upload.key = asked.key;
-    for (const auto& [name, value] : asked.request.headers) {
-      if (name.starts_with("x-amz-meta-")) {
-        upload.headers.push_back(fmt::format("{}: {}", name, value));
-      }
-    }
+    upload.headers = MetaHeaders(asked.request);
     return {.body = fmt::format("<InitiateMultipartUploadResult><UploadId>{}</UploadId>"
                                 "</InitiateMultipartUploadResult>",
                                 id)};
   }
   const auto upload = uploads_.find(asked.Of("uploadId"));
-  if (upload == uploads_.end()) return {.status = 404, .body = ErrorBody("NoSuchUpload")};
-  return Complete(asked, Upload(upload->second));
+  if (upload == uploads_.end()) return Failure(404, "NoSuchUpload");
+  return Complete(asked, Upload(upload->second), body);
 }
 
-MemoryS3::Reply MemoryS3::Complete(const Asked& asked, const Upload& upload) {
-  const int refused = Refused(asked);
-  if (refused != 0) return {.status = refused, .body = ErrorBody("PreconditionFailed")};
+MemoryS3::Reply MemoryS3::Complete(const Asked& asked, const Upload& upload,
+                                   std::string_view body) {
+  if (auto refused = Condition(asked)) return *std::move(refused);
+  if (auto refused = CheckParts(upload, body)) return *std::move(refused);
   std::vector<Piece> pieces;
   for (const auto& [number, piece] : upload.parts) pieces.push_back(piece);
+  Reply reply{.headers = SumHeaders(asked, pieces)};
   const std::string tag = Store(upload.key, std::move(pieces), upload.headers);
   uploads_.erase(asked.Of("uploadId"));
-  return {.body = fmt::format("<CompleteMultipartUploadResult><ETag>{}</ETag>"
-                              "</CompleteMultipartUploadResult>",
-                              http::EscapeXml(tag))};
+  reply.body =
+      fmt::format("<CompleteMultipartUploadResult><ETag>{}</ETag></CompleteMultipartUploadResult>",
+                  http::EscapeXml(tag));
+  return reply;
 }
 
 MemoryS3::Reply MemoryS3::DeleteMany(const Asked& asked, std::string_view body) {
   const auto root = http::ParseXml(body);
-  if (!root.ok()) return {.status = 400, .body = ErrorBody("MalformedXML")};
-  const std::string bucket = asked.key.substr(0, asked.key.find('/')) + "/";
+  if (!root.ok()) return Failure(400, "MalformedXML");
+  const std::string bucket = asked.bucket() + "/";
   std::string deleted;
   for (const http::XmlElement& object : root.value().children) {
     if (object.name != "Object") continue;
     const std::string key = object.TextOf("Key");
     objects_.erase(bucket + key);
-    deleted += fmt::format("<Deleted><Key>{}</Key></Deleted>", http::EscapeXml(key));
+    deleted += fmt::format("<Deleted><Key>{}</Key></Deleted>", ShownKey(asked, key));
   }
   return {.body = fmt::format("<DeleteResult>{}</DeleteResult>", deleted)};
 }
@@ -284,8 +339,7 @@ MemoryS3::Reply MemoryS3::Delete(const Asked& asked) {
     uploads_.erase(asked.Of("uploadId"));
     return {.status = 204};
   }
-  const int refused = Refused(asked);
-  if (refused != 0) return {.status = refused, .body = ErrorBody("PreconditionFailed")};
+  if (auto refused = Condition(asked)) return *std::move(refused);
   objects_.erase(asked.key);
   return {.status = 204};
 }
@@ -320,6 +374,15 @@ void MemoryS3::Send(ServedPeer& peer, const Reply& reply, bool head) const {
           begin +
           std::chrono::microseconds((reply.length - left) * 1'000'000 / options_.bytes_per_second));
     }
+  }
+}
+
+void ServeUntilInputEnds(MemoryS3& store) {
+  const HttpServer server(
+      [&store](const ServedRequest& request, ServedPeer& peer) { store.Handle(request, peer); });
+  std::printf("%s\n", server.url().c_str());
+  std::fflush(stdout);
+  while (std::getchar() != EOF) {
   }
 }
 

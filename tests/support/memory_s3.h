@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,10 +32,13 @@ class MemoryS3 {
     bool check_payloads = false;           // Bodies have the SHA-256 that the request says.
   };
   explicit MemoryS3(const Options& options) : options_(options) {}
+  virtual ~MemoryS3() = default;
+  MemoryS3(const MemoryS3&) = delete;
+  MemoryS3& operator=(const MemoryS3&) = delete;
 
   void Handle(const ServedRequest& request, ServedPeer& peer);
 
- private:
+ protected:
   using Piece = std::shared_ptr<const std::string>;  // Shared by the store and who is sent it.
   struct Object {
     std::vector<Piece> pieces;
@@ -48,6 +52,7 @@ class MemoryS3 {
     std::string key;
     std::vector<std::string> headers;
     std::map<int, Piece> parts;
+    std::map<int, std::string> tags;
   };
   // A request taken apart.
   struct Asked {
@@ -56,6 +61,7 @@ class MemoryS3 {
     std::map<std::string, std::string> query;
     bool Has(const char* name) const { return query.contains(name); }
     std::string Of(const char* name) const;
+    std::string bucket() const { return key.substr(0, key.find('/')); }
   };
   struct Reply {
     int status = 200;
@@ -66,6 +72,37 @@ class MemoryS3 {
     std::uint64_t length = 0;
   };
 
+  static Reply Failure(int status, std::string_view code);
+  // By the key of the request.
+  bool Exists(const Asked& asked) const { return objects_.contains(asked.key); }
+  std::size_t OpenUploads() const { return uploads_.size(); }
+  static std::string ErrorBody(std::string_view code);
+
+  // ---- What differs from service to service.
+
+  // A request that is refused whatever it asks for.
+  virtual std::optional<Reply> Refuse(const Asked& asked, std::string_view body) const;
+  // A condition of the request that does not hold.
+  virtual std::optional<Reply> Condition(const Asked& asked) const;
+  virtual std::string_view meta_prefix() const { return "x-amz-meta-"; }
+  virtual std::size_t DefaultPageKeys() const;
+  // As a list has it.
+  virtual std::string ShownKey(const Asked& asked, std::string_view key) const;
+  // Headers of an answer to an upload, and to a GET.
+  virtual std::vector<std::string> SumHeaders(const Asked& asked,
+                                              const std::vector<Piece>& pieces) const;
+  // The ETag of a part.
+  virtual std::string PartTag(const Piece& piece);
+  // The body of a request that completes an upload; a failure if it does not fit.
+  virtual std::optional<Reply> CheckParts(const Upload& upload, std::string_view body) const;
+  // Whether all of an object is sent instead of a range that is not all in it.
+  virtual bool IgnoresOddRanges(const Asked& asked) const;
+  // What every answer has besides.
+  virtual void Complement(const Asked& asked, Reply& reply) const;
+  // Other requests to a bucket.
+  virtual Reply BucketInfo(const Asked& asked) const;
+
+ private:
   static Asked TakeApart(const ServedRequest& request);
   void Count(const Asked& asked, std::size_t body_bytes);
   Reply Answer(const Asked& asked, std::string body);
@@ -76,12 +113,11 @@ class MemoryS3 {
   Reply Get(const Asked& asked) const;
   Reply List(const Asked& asked) const;
   Reply Post(const Asked& asked, std::string body);
-  Reply Complete(const Asked& asked, const Upload& upload);
+  Reply Complete(const Asked& asked, const Upload& upload, std::string_view body);
   Reply DeleteMany(const Asked& asked, std::string_view body);
   Reply Delete(const Asked& asked);
-  // 0, or the status that a condition of the request leads to.
-  int Refused(const Asked& asked) const;
   static std::string Content(const Object& object);
+  std::vector<std::string> MetaHeaders(const ServedRequest& request) const;
   std::string Store(const std::string& key, std::vector<Piece> pieces,
                     std::vector<std::string> headers);
   void Send(ServedPeer& peer, const Reply& reply, bool head) const;
@@ -93,5 +129,8 @@ class MemoryS3 {
   std::map<std::string, std::uint64_t> counts_;
   std::uint64_t last_tag_ = 0;
 };
+
+// Serves it on a free port of the loopback until the input of this process ends. Prints its URL.
+void ServeUntilInputEnds(MemoryS3& store);
 
 }  // namespace litestream

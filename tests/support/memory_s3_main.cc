@@ -2,7 +2,6 @@
 // Buckets in memory on a free port of the loopback, until its input ends. Prints its URL. "check":
 // bodies must have the SHA-256 that their signature covers.
 
-#include <cstdio>
 #include <cstdlib>
 
 #include "tests/support/memory_s3.h"
@@ -13,13 +12,6 @@ int main(int argc, char** argv) {
   if (argc > 2) options.bytes_per_second = std::strtoull(argv[2], nullptr, 10);
   options.check_payloads = argc > 3;
   litestream::MemoryS3 store(options);
-  const litestream::HttpServer server(
-      [&store](const litestream::ServedRequest& request, litestream::ServedPeer& peer) {
-        store.Handle(request, peer);
-      });
-  std::printf("%s\n", server.url().c_str());
-  std::fflush(stdout);
-  while (std::getchar() != EOF) {
-  }
+  litestream::ServeUntilInputEnds(store);
   return 0;
 }

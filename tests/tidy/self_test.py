@@ -130,7 +130,7 @@ BAD = [
     ("defect, row missing", defects("| D1 | a | `Suite.Name` |\n"),
      "docs/defects.md:1: defects: D2 is missing"),
     ("layer table, wrong number", {"docs/architecture.md": "    src/db/  3  x\n"},
-     "docs/architecture.md:1: layers: db is 4"),
+     "docs/architecture.md:1: layers: db is 5"),
     ("layer table, folder missing", {"docs/architecture.md": "    src/db/  4  x\n"},
      "docs/architecture.md:1: layers: src/base/ is not shown"),
 ]

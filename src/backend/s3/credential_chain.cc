@@ -12,15 +12,9 @@
 namespace litestream::s3 {
 namespace {
 
-constexpr std::size_t kMaxFileBytes = 1 << 20;
 constexpr int kMaxProfiles = 5;  // That one names as the source of another.
 constexpr std::string_view kEcsOrigin = "http://169.254.170.2";
 constexpr std::string_view kEc2Origin = "http://169.254.169.254";
-// Services of the same machine: where there is none, nothing answers.
-constexpr http::Timeouts kLocalTimeouts{.connect = std::chrono::milliseconds(1'000),
-                                        .first_byte = std::chrono::milliseconds(5'000),
-                                        .stall = std::chrono::milliseconds(5'000),
-                                        .total = std::chrono::milliseconds(10'000)};
 
 using Profile = std::map<std::string, std::string>;
 
@@ -63,8 +57,6 @@ class Chain {
                                  const std::string& region) const;
   Result<Credentials> FromContainer() const;
   Result<Credentials> FromEc2() const;
-  Result<http::Response> Get(const std::string& url, const http::Headers& headers,
-                             std::string_view method = "GET") const;
 
   const Context& ctx_;
   const CredentialSources& sources_;
@@ -78,9 +70,7 @@ std::string Chain::FirstOf(std::initializer_list<std::string_view> names) const 
 }
 
 Result<std::string> Chain::ReadText(const std::string& path) const {
-  std::string text = LS_TRY(ReadSmallFile(*sources_.env, path, kMaxFileBytes), "read {}", path);
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  return text;
+  return cloud::ReadToken(*sources_.env, path);
 }
 
 std::string Chain::AwsFile(std::string_view variable, std::string_view name) const {
@@ -96,17 +86,6 @@ std::string Chain::Region(const Profile& profile) const {
   if (region.empty()) region = ValueOf(profile, "region");
   if (region.empty()) region = sources_.region;
   return region.empty() ? "us-east-1" : region;
-}
-
-Result<http::Response> Chain::Get(const std::string& url, const http::Headers& headers,
-                                  std::string_view method) const {
-  http::Request request{.method = std::string(method),
-                        .url = url,
-                        .headers = headers,
-                        .timeouts = kLocalTimeouts,
-                        .use_proxy = false};
-  if (method == "PUT") request.body = std::make_shared<const std::string>();
-  return sources_.http->Do(ctx_, request, kMaxFileBytes);
 }
 
 std::optional<Credentials> Chain::FromEnvironment() const {
@@ -225,7 +204,7 @@ Result<Credentials> Chain::AssumeRole(const Role& role, const http::SigningKeys*
                                  .service = "sts"};
     for (http::Header& header : http::SignV4(input, *keys)) request.headers.push_back(header);
   }
-  const auto answer = LS_TRY(sources_.http->Do(ctx_, request, kMaxFileBytes));
+  const auto answer = LS_TRY(sources_.http->Do(ctx_, request, cloud::kMaxKeysBytes));
   if (answer.status != 200) {
     return Describe(ParseServerError(answer), fmt::format("assume role {}", role.arn), "");
   }
@@ -256,41 +235,30 @@ Result<Credentials> Chain::FromContainer() const {
   }
   http::Headers headers = {{"Accept", "application/json"}};
   if (!token.empty()) headers.push_back({"Authorization", token});
-  const auto answer = LS_TRY(Get(url, headers), "container credentials");
+  const http::Request request{
+      .url = url, .headers = headers, .timeouts = cloud::kLocalTimeouts, .use_proxy = false};
+  const auto answer =
+      LS_TRY(sources_.http->Do(ctx_, request, cloud::kMaxKeysBytes), "container credentials");
   if (answer.status != 200) {
     return Error(ErrorCode::kDenied,
                  fmt::format("container credentials: the service says {}", answer.status));
   }
-  return ParseJsonCredentials(answer.body);
+  return cloud::ParseJsonKeys(answer.body, cloud::kAwsNames);
 }
 
 Result<Credentials> Chain::FromEc2() const {
   std::string origin = Variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
   if (origin.empty()) origin = std::string(kEc2Origin);
   while (origin.ends_with('/')) origin.pop_back();
-  const auto token = LS_TRY(
-      Get(origin + "/latest/api/token", {{"X-aws-ec2-metadata-token-ttl-seconds", "21600"}}, "PUT"),
-      "EC2 metadata");
-  http::Headers headers;
-  if (token.status == 200) {
-    headers.push_back({"X-aws-ec2-metadata-token", token.body});
-  } else if ((token.status != 403 && token.status != 404 && token.status != 405) ||
-             IsTrue(Variable("AWS_EC2_METADATA_V1_DISABLED"))) {
-    return Error(ErrorCode::kUnavailable,
-                 fmt::format("EC2 metadata: no token, the service says {}", token.status));
-  }
-  const std::string base = origin + "/latest/meta-data/iam/security-credentials/";
-  const auto role = LS_TRY(Get(base, headers), "EC2 metadata");
-  const std::string name = role.body.substr(0, role.body.find_first_of("\r\n"));
-  if (role.status != 200 || name.empty()) {
-    return Error(ErrorCode::kDenied, "EC2 metadata: this machine has no role");
-  }
-  const auto answer = LS_TRY(Get(base + http::EscapeComponent(name), headers), "EC2 metadata");
-  if (answer.status != 200) {
-    return Error(ErrorCode::kUnavailable,
-                 fmt::format("EC2 metadata: the service says {}", answer.status));
-  }
-  return ParseJsonCredentials(answer.body);
+  const cloud::MetadataService service{
+      .name = "EC2 metadata",
+      .origin = origin,
+      .token_header = "X-aws-ec2-metadata-token",
+      .roles_path = "/latest/meta-data/iam/security-credentials/",
+      .role = {},
+      .needs_token = IsTrue(Variable("AWS_EC2_METADATA_V1_DISABLED"))};
+  return cloud::ParseJsonKeys(LS_TRY(cloud::AskForRoleKeys(ctx_, *sources_.http, service)),
+                              cloud::kAwsNames);
 }
 
 Result<Credentials> Chain::Find() {
@@ -312,17 +280,11 @@ Result<Credentials> Chain::Find() {
            .empty()) {
     return FromContainer();
   }
-  std::string last = "the metadata service is switched off";
-  if (!IsTrue(Variable("AWS_EC2_METADATA_DISABLED"))) {
-    auto found = FromEc2();
-    if (found.ok() || found.error().Is(ErrorCode::kCancelled)) return found;
-    last = found.error().message();
-  }
-  return Error(ErrorCode::kDenied,
-               fmt::format("no credentials: set access-key-id and secret-access-key, or "
-                           "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; there is no profile, no "
-                           "role of a container or machine either ({})",
-                           last));
+  return cloud::KeysOfMachine(
+      IsTrue(Variable("AWS_EC2_METADATA_DISABLED")),
+      "set access-key-id and secret-access-key, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+      "there is no profile, no role of a container or machine either",
+      [this] { return FromEc2(); });
 }
 
 }  // namespace

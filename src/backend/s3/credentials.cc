@@ -3,11 +3,9 @@
 #include <utility>
 
 #include <fmt/core.h>
-#include <nlohmann/json.hpp>
 
 #include "base/try.h"
 #include "format/names.h"
-#include "http/curl_error.h"
 #include "http/headers.h"
 #include "http/xml.h"
 
@@ -54,26 +52,6 @@ std::map<std::string, std::string> IniSection(std::string_view text, std::string
     values[http::LowerCase(Trim(line.substr(0, equals)))] = std::string(value);
   }
   return values;
-}
-
-Result<Credentials> ParseJsonCredentials(std::string_view text) {
-  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return Error(ErrorCode::kUnavailable, "credentials: not JSON");
-  const auto text_of = [&json](const char* key) {
-    const auto it = json.find(key);
-    return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();
-  };
-  if (const std::string code = text_of("Code"); !code.empty() && code != "Success") {
-    return Error(ErrorCode::kDenied,
-                 fmt::format("credentials: the service says {} ({})", http::Shown(code),
-                             http::Shown(text_of("Message"))));
-  }
-  Credentials found{.secret = {.access_key_id = text_of("AccessKeyId"),
-                               .secret_access_key = text_of("SecretAccessKey"),
-                               .session_token = text_of("Token")}};
-  const std::string expires = text_of("Expiration");
-  if (!expires.empty()) found.expires_at = LS_TRY(Expiration(expires));
-  return Complete(std::move(found), "credentials");
 }
 
 Result<Credentials> ParseStsCredentials(std::string_view text) {

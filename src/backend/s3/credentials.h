@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/env.h"
-#include "cloud/credential_cache.h"
+#include "cloud/temporary_keys.h"
 #include "http/client.h"
 #include "http/sigv4.h"
 #include "litestream/context.h"
@@ -15,7 +15,7 @@
 
 namespace litestream::s3 {
 
-using Credentials = cloud::Expiring<http::SigningKeys>;
+using Credentials = cloud::TemporaryKeys;
 using CredentialCache = cloud::CredentialCache<http::SigningKeys>;
 
 // Where credentials come from, besides the configuration.
@@ -43,8 +43,7 @@ Result<Credentials> FindCredentials(const Context& ctx, const CredentialSources&
 
 // Names and values of one section of an INI file; "" if it is not there. Lower-case names.
 std::map<std::string, std::string> IniSection(std::string_view text, std::string_view section);
-// The answers of services.
-Result<Credentials> ParseJsonCredentials(std::string_view text);
+// The answer of STS.
 Result<Credentials> ParseStsCredentials(std::string_view text);
 
 }  // namespace litestream::s3

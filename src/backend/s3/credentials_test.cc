@@ -202,7 +202,7 @@ TEST(CredentialAnswers, Damaged) {
   for (const char* text :
        {"", "[]", "{", "{}", R"({"AccessKeyId":"a"})", R"({"AccessKeyId":1,"SecretAccessKey":2})",
         R"({"Code":"AssumeRoleUnauthorizedAccess"})"}) {
-    EXPECT_FALSE(ParseJsonCredentials(text).ok()) << text;
+    EXPECT_FALSE(cloud::ParseJsonKeys(text, cloud::kAwsNames).ok()) << text;
   }
   EXPECT_FALSE(ParseStsCredentials("<a/>").ok());
   EXPECT_FALSE(ParseStsCredentials(StsXml("x").substr(0, 200)).ok());

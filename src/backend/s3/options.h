@@ -54,6 +54,5 @@ struct Options {
 };
 
 inline constexpr std::uint64_t kMinPartBytes = 5 << 20;
-inline constexpr std::uint64_t kMaxParts = 10'000;
 
 }  // namespace litestream::s3

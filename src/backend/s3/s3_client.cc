@@ -1,35 +1,26 @@
 #include "backend/s3/s3_client.h"
 
 #include <algorithm>
-#include <charconv>
 #include <deque>
-#include <set>
 #include <utility>
 
 #include <fmt/core.h>
 
 #include "backend/s3/upload.h"
 #include "base/try.h"
+#include "cloud/bucket_files.h"
 #include "cloud/ranged_body.h"
 #include "format/names.h"
 #include "http/curl_error.h"
 #include "http/digest.h"
-#include "http/xml.h"
-#include "storage/layout.h"
 
 namespace litestream {
 namespace {
 
-using s3::Call;
+using cloud::BucketCall;
 using s3::Session;
 
 constexpr std::string_view kTimestampHeader = "x-amz-meta-litestream-timestamp";
-constexpr std::size_t kDeleteBatch = 1000;
-constexpr std::size_t kPageKeys = 1000;
-// What was deleted may still take up pages.
-constexpr int kMaxIdlePages = 1000;
-constexpr std::size_t kMaxFailuresShown = 10;  // Of a thousand deletes.
-constexpr std::size_t kHeadsUnderWay = 32;
 constexpr std::size_t kDeletesUnderWay = 16;
 constexpr std::size_t kMaxObjectBytes = 1 << 20;
 
@@ -71,10 +62,16 @@ Result<void> CheckEncryption(const s3::Options& options) {
 class S3Client final : public ReplicaClient {
  public:
   S3Client(s3::Options options, std::shared_ptr<s3::Shared> shared)
-      : session_(std::make_shared<Session>(std::move(options), std::move(shared))) {}
+      : session_(std::make_shared<Session>(std::move(options), std::move(shared))),
+        files_(*session_, {.name = "s3",
+                           .describe = Describe(),
+                           // Concatenated as it is: an empty path gives a leading slash, as in
+                           // stock Litestream.
+                           .root = session_->options().path + "/",
+                           .timestamp_header = std::string(kTimestampHeader)}) {}
 
   std::string_view type() const override { return "s3"; }
-  std::string Describe() const override {
+  std::string Describe() const final {
     return fmt::format("s3://{}/{}", session_->options().bucket, session_->options().path);
   }
   Result<std::vector<FileInfo>> List(const Context& ctx, Level level,
@@ -99,37 +96,14 @@ class S3Client final : public ReplicaClient {
                                                  const ByteRange& range) override;
 
  private:
-  // Concatenated as it is: an empty path gives a leading slash, as in stock Litestream.
-  std::string Key(std::string_view relative) const {
-    return fmt::format("{}/{}", session_->options().path, relative);
-  }
-  std::string Key(const FileId& id) const {
-    return Key(RelativePath(ReplicaLayout::kHexLevel, id));
-  }
   Result<std::string> ObjectKey(std::string_view name) const;
   http::Headers ObjectHeaders() const;
-
-  struct Listed {
-    std::string key;
-    std::uint64_t size_bytes = 0;
-    std::string last_modified;
-    WallTime modified_at() const {
-      const auto time = ParseTimestamp(last_modified);
-      return time.ok() ? time.value() : WallTime();
-    }
-  };
-  // Calls `take` for each key, in the server's order, until it says false.
-  template <typename Take>
-  Result<void> ListKeys(const Context& ctx, const std::string& prefix,
-                        const std::string& start_after, std::size_t page_keys, Take take);
-  Result<void> FillExactTimes(const Context& ctx, std::vector<FileInfo>& files);
   Result<std::unique_ptr<ByteSource>> OpenKey(const Context& ctx, std::string key,
                                               const ByteRange& range);
   Result<void> DeleteKeys(const Context& ctx, std::span<const std::string> keys);
   Result<void> DeleteBatch(const Context& ctx, std::span<const std::string> keys);
   Result<void> DeleteOneByOne(const Context& ctx, std::span<const std::string> keys);
 
-  Result<bool> IsThere(const Context& ctx, const std::string& key);
   Result<std::string> PutConditional(const Context& ctx, const std::string& key,
                                      std::string_view content, const http::Header& condition);
   Result<std::string> PutIfTag(const Context& ctx, const std::string& key, std::string_view name,
@@ -139,135 +113,35 @@ class S3Client final : public ReplicaClient {
   Error NoConditions(const std::string& host) const;
 
   const std::shared_ptr<Session> session_;
+  cloud::BucketFiles files_;
 };
 
 // ---- Lists
 
-template <typename Take>
-Result<void> S3Client::ListKeys(const Context& ctx, const std::string& prefix,
-                                const std::string& start_after, std::size_t page_keys, Take take) {
-  std::string token;
-  std::set<std::string> tokens;
-  std::string last_key;
-  int idle_pages = 0;  // In a row, that brought nothing new.
-  for (;;) {
-    http::QueryParameters query = {{"list-type", "2"}, {"prefix", prefix}};
-    if (!start_after.empty()) query.emplace_back("start-after", start_after);
-    if (!token.empty()) query.emplace_back("continuation-token", token);
-    if (page_keys < kPageKeys) query.emplace_back("max-keys", std::to_string(page_keys));
-    const auto answer = LS_TRY(session_->Do(ctx, {.query = query}));
-    auto root = http::ParseXml(answer.body);
-    if (!root.ok() || root.value().name != "ListBucketResult") {
-      return Broken(fmt::format("s3: list {}: the answer is no list", Describe()));
-    }
-    ++idle_pages;
-    for (const http::XmlElement& element : root.value().children) {
-      if (element.name != "Contents") continue;
-      Listed listed{.key = element.TextOf("Key"), .last_modified = element.TextOf("LastModified")};
-      const std::string size = element.TextOf("Size");
-      const char* const end = size.data() + size.size();
-      if (size.empty() || std::from_chars(size.data(), end, listed.size_bytes).ptr != end) {
-        return Broken(
-            fmt::format("s3: list {}: {} has no size", Describe(), http::Shown(listed.key)));
-      }
-      // A server that forgets about the prefix must not have us delete what is not ours.
-      if (!listed.key.starts_with(prefix)) {
-        return Broken(
-            fmt::format("s3: list {}: {} was not asked for", Describe(), http::Shown(listed.key)));
-      }
-      if (!take(listed)) return {};
-      if (listed.key != last_key) idle_pages = 0;
-      last_key = listed.key;
-    }
-    if (root.value().TextOf("IsTruncated") != "true") return {};
-    const std::string next = root.value().TextOf("NextContinuationToken");
-    if (next.empty() || idle_pages > kMaxIdlePages || !tokens.insert(next).second) {
-      return Broken(fmt::format("s3: list {}: there is more, and no token to get it", Describe()));
-    }
-    token = next;
-  }
-}
-
 Result<std::vector<FileInfo>> S3Client::List(const Context& ctx, Level level,
                                              const ListOptions& options) {
-  const std::string prefix = Key(LevelPrefix(ReplicaLayout::kHexLevel, level)) + "/";
-  // Names from there on go on with "-", which comes behind nothing.
-  const std::string start = options.seek.value == 0 ? "" : prefix + FormatTxid(options.seek);
-  const std::size_t page = options.limit == 0 ? kPageKeys : std::min(options.limit, kPageKeys);
-  std::vector<FileInfo> files;
-  LS_TRY(ListKeys(ctx, prefix, start, page, [&](const Listed& listed) {
-    const auto txids = ParseLtxFilename(std::string_view(listed.key).substr(prefix.size()));
-    if (!txids || txids->min < options.seek) return true;
-    files.push_back({.id = {.level = level, .txids = *txids},
-                     .size_bytes = listed.size_bytes,
-                     .created_at = listed.modified_at()});
-    return options.limit == 0 || files.size() < options.limit;
-  }));
-  std::ranges::sort(files, {}, &FileInfo::id);
-  if (options.exact_times) LS_TRY(FillExactTimes(ctx, files));
-  return files;
+  return files_.List(ctx, level, options);
 }
 
-// "0000" to "0009" begin alike, so that one page has all files of most replicas.
 Result<std::array<std::vector<FileInfo>, kLevelCount>> S3Client::ListAll(const Context& ctx,
                                                                          bool exact_times) {
-  const std::string root = Key("");
-  std::array<std::vector<FileInfo>, kLevelCount> levels;
-  std::size_t others = 0;
-  LS_TRY(ListKeys(ctx, root + "000", "", kPageKeys, [&](const Listed& listed) {
-    const auto id = ParseHexLevelPath(std::string_view(listed.key).substr(root.size()));
-    if (id) {
-      levels[id->level.value].push_back(
-          {.id = *id, .size_bytes = listed.size_bytes, .created_at = listed.modified_at()});
-    } else {
-      ++others;
-    }
-    return others <= kPageKeys;
-  }));
-  // Something else lies here, replicas in folders named by numbers perhaps.
-  if (others > kPageKeys) return ReplicaClient::ListAll(ctx, exact_times);
-  for (auto& files : levels) {
-    std::ranges::sort(files, {}, &FileInfo::id);
-    if (exact_times) LS_TRY(FillExactTimes(ctx, files));
-  }
-  return levels;
-}
-
-Result<void> S3Client::FillExactTimes(const Context& ctx, std::vector<FileInfo>& files) {
-  std::deque<cloud::PendingCall> under_way;
-  std::vector<FileInfo> kept;
-  std::size_t asked = 0;
-  for (const FileInfo& file : files) {
-    while (asked < files.size() && under_way.size() < kHeadsUnderWay) {
-      under_way.push_back(session_->Begin(
-          ctx, {.method = "HEAD", .key = Key(files[asked++].id), .with_customer_key = true}));
-    }
-    auto answer = session_->Finish(ctx, under_way.front());
-    under_way.pop_front();
-    // It went while it was listed.
-    if (!answer.ok() && answer.error().Is(ErrorCode::kNotFound)) continue;
-    const http::Response head = LS_TRY(std::move(answer), "read the time of a file");
-    kept.push_back(file);
-    const auto time = ParseTimestamp(http::HeaderValue(head.headers, kTimestampHeader));
-    if (time.ok()) kept.back().created_at = time.value();
-  }
-  files = std::move(kept);
-  return {};
+  if (auto levels = LS_TRY(files_.ListAll(ctx, exact_times))) return *std::move(levels);
+  return ReplicaClient::ListAll(ctx, exact_times);
 }
 
 // ---- Files
 
 Result<std::unique_ptr<ByteSource>> S3Client::Open(const Context& ctx, const FileId& id,
                                                    const ByteRange& range) {
-  return OpenKey(ctx, Key(id), range);
+  return OpenKey(ctx, files_.Key(id), range);
 }
 
 Result<std::unique_ptr<ByteSource>> S3Client::OpenKey(const Context& ctx, std::string key,
                                                       const ByteRange& range) {
   const std::string what = "s3: " + key;
-  Call call{.key = std::move(key),
-            .with_customer_key = true,
-            .accepted_status = cloud::kRangeNotSatisfiable};
+  BucketCall call{.key = std::move(key),
+                  .with_customer_key = true,
+                  .accepted_status = cloud::kRangeNotSatisfiable};
   if (auto header = cloud::RangeHeader(range)) call.headers.push_back(*std::move(header));
   return cloud::RangedBody(LS_TRY(session_->Open(ctx, call)), range, what);
 }
@@ -290,7 +164,7 @@ http::Headers S3Client::ObjectHeaders() const {
 
 Result<FileInfo> S3Client::Write(const Context& ctx, const FileId& id, ByteSource& body,
                                  const WriteOptions& options) {
-  s3::UploadTarget target{.key = Key(id),
+  s3::UploadTarget target{.key = files_.Key(id),
                           .headers = ObjectHeaders(),
                           .if_absent = options.if_absent,
                           .size_bytes = options.size_bytes};
@@ -302,62 +176,38 @@ Result<FileInfo> S3Client::Write(const Context& ctx, const FileId& id, ByteSourc
     // Not every server that knows the condition on a PUT knows it at the end of an upload in parts.
     target.looked = large || !conditions.value_or(false);
     target.if_absent = conditions.value_or(true);
-    if (target.looked && LS_TRY(IsThere(ctx, target.key))) {
+    if (target.looked && LS_TRY(files_.IsThere(ctx, target.key))) {
       return Error(ErrorCode::kAlreadyExists, fmt::format("s3: {} is there already", target.key));
     }
   }
-  const std::uint64_t bytes = LS_TRY(s3::Upload(ctx, *session_, target, body));
+  const std::uint64_t bytes = LS_TRY(s3::StoreObject(ctx, *session_, target, body));
   return FileInfo{.id = id, .size_bytes = bytes, .created_at = options.created_at};
 }
 
-Result<bool> S3Client::IsThere(const Context& ctx, const std::string& key) {
-  auto head = session_->Do(ctx, {.method = "HEAD", .key = key, .with_customer_key = true});
-  if (head.ok()) return true;
-  if (head.error().Is(ErrorCode::kNotFound)) return false;
-  return std::move(head).error();
-}
-
 Result<void> S3Client::Delete(const Context& ctx, std::span<const FileId> ids) {
-  std::vector<std::string> keys;
-  for (const FileId& id : ids) keys.push_back(Key(id));
-  return DeleteKeys(ctx, keys);
+  return DeleteKeys(ctx, files_.Keys(ids));
 }
 
 Result<void> S3Client::DeleteAll(const Context& ctx) {
-  std::vector<std::string> keys;
-  LS_TRY(ListKeys(ctx, Key(""), "", kPageKeys, [&](const Listed& listed) {
-    keys.push_back(listed.key);
-    return true;
-  }));
-  return DeleteKeys(ctx, keys);
+  return DeleteKeys(ctx, LS_TRY(files_.AllKeys(ctx)));
 }
 
 Result<void> S3Client::DeleteKeys(const Context& ctx, std::span<const std::string> keys) {
-  while (!keys.empty()) {
-    const auto batch = keys.first(std::min(keys.size(), kDeleteBatch));
-    keys = keys.subspan(batch.size());
-    if (!session_->provider().batch_delete) {
-      LS_TRY(DeleteOneByOne(ctx, batch));
-      continue;
-    }
+  return cloud::InBatches(keys, [&](std::span<const std::string> batch) {
+    if (!session_->provider().batch_delete) return DeleteOneByOne(ctx, batch);
     auto deleted = DeleteBatch(ctx, batch);
-    if (!deleted.ok() && deleted.error().Is(ErrorCode::kUnsupported)) {
-      deleted = DeleteOneByOne(ctx, batch);
-    }
-    LS_TRY(std::move(deleted));
-  }
-  return {};
+    const bool unknown = !deleted.ok() && deleted.error().Is(ErrorCode::kUnsupported);
+    return unknown ? DeleteOneByOne(ctx, batch) : std::move(deleted);
+  });
 }
 
 Result<void> S3Client::DeleteBatch(const Context& ctx, std::span<const std::string> keys) {
-  std::string body = "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
-  for (const std::string& key : keys) {
-    body += fmt::format("<Object><Key>{}</Key></Object>", http::EscapeXml(key));
-  }
-  body += "</Delete>";
-  Call call{.method = "POST",
-            .query = {{"delete", ""}},
-            .headers = {{"Content-Type", "application/xml"}}};
+  std::string body =
+      fmt::format("<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{}</Delete>",
+                  cloud::ObjectElements(keys));
+  BucketCall call{.method = "POST",
+                  .query = {{"delete", ""}},
+                  .headers = {{"Content-Type", "application/xml"}}};
   if (session_->options().require_content_md5.value_or(session_->provider().content_md5)) {
     call.headers.push_back({"Content-MD5", http::Base64(http::Md5(body))});
   } else {
@@ -368,37 +218,8 @@ Result<void> S3Client::DeleteBatch(const Context& ctx, std::span<const std::stri
   }
   call.body = std::make_shared<const std::string>(std::move(body));
   const auto answer = LS_TRY(session_->Do(ctx, call));
-  const auto root = http::ParseXml(answer.body);
-  if (!root.ok() || root.value().name != "DeleteResult") {
-    return Broken("s3: failed to delete files: the answer does not say what was deleted");
-  }
-  std::set<std::string_view> missing(keys.begin(), keys.end());
-  std::string failed;
-  std::size_t failures = 0;
-  const auto note = [&](std::string_view key, std::string_view why) {
-    if (++failures <= kMaxFailuresShown) {
-      failed += fmt::format("\n{}: {}", http::Shown(key), http::Shown(why));
-    }
-  };
-  ErrorCode code = ErrorCode::kInternal;
-  for (const http::XmlElement& element : root.value().children) {
-    if (element.name != "Deleted" && element.name != "Error") continue;
-    const std::string key = element.TextOf("Key");
-    missing.erase(key);
-    const std::string error = element.TextOf("Code");
-    if (element.name == "Deleted" || error == "NoSuchKey") continue;
-    note(key, fmt::format("{} {}", error, element.TextOf("Message")));
-    code = s3::MeaningOf(400, error);
-  }
-  for (const std::string_view key : missing) {
-    note(key, "the server does not say that it is deleted");
-    if (code == ErrorCode::kInternal) code = ErrorCode::kUnavailable;
-  }
-  if (failures == 0) return {};
-  if (failures > kMaxFailuresShown) {
-    failed += fmt::format("\nand {} more", failures - kMaxFailuresShown);
-  }
-  return Error(code, "s3: failed to delete files:" + failed);
+  return cloud::CheckDeleted(files_, answer.body, keys,
+                             [](std::string_view code) { return s3::MeaningOf(400, code); });
 }
 
 Result<void> S3Client::DeleteOneByOne(const Context& ctx, std::span<const std::string> keys) {
@@ -421,7 +242,7 @@ Result<std::string> S3Client::ObjectKey(std::string_view name) const {
   if (name.empty() || name.front() == '/' || name.back() == '/') {
     return Error(ErrorCode::kInvalidArgument, fmt::format("\"{}\" is no name of an object", name));
   }
-  return session_->options().path.empty() ? std::string(name) : Key(name);
+  return session_->options().path.empty() ? std::string(name) : files_.Key(name);
 }
 
 Result<TaggedObject> S3Client::GetObject(const Context& ctx, std::string_view name) {
@@ -438,11 +259,11 @@ Result<TaggedObject> S3Client::GetObject(const Context& ctx, std::string_view na
 Result<std::string> S3Client::PutConditional(const Context& ctx, const std::string& key,
                                              std::string_view content,
                                              const http::Header& condition) {
-  Call call{.method = "PUT",
-            .key = key,
-            .headers = ObjectHeaders(),
-            .body = std::make_shared<const std::string>(content),
-            .with_customer_key = true};
+  BucketCall call{.method = "PUT",
+                  .key = key,
+                  .headers = ObjectHeaders(),
+                  .body = std::make_shared<const std::string>(content),
+                  .with_customer_key = true};
   call.headers.push_back({"Content-Type", "application/json"});
   call.headers.push_back(condition);
   auto put = session_->Do(ctx, call);
@@ -526,7 +347,7 @@ Result<void> S3Client::DeleteObject(const Context& ctx, std::string_view name,
   if (!tag.empty() && now.tag != tag) {
     return Error(ErrorCode::kAlreadyExists, fmt::format("s3: {} has another tag", key));
   }
-  Call call{.method = "DELETE", .key = key};
+  BucketCall call{.method = "DELETE", .key = key};
   if (!tag.empty()) call.headers.push_back({"If-Match", std::string(tag)});
   auto deleted = session_->Do(ctx, call);
   if (!deleted.ok() && deleted.error().Is(ErrorCode::kUnsupported)) {
@@ -543,15 +364,15 @@ Result<std::vector<ObjectInfo>> S3Client::ListObjects(const Context& ctx, std::s
                                                       std::size_t limit) {
   const std::string root = LS_TRY(ObjectKey("x"));
   const std::size_t root_size = root.size() - 1;
-  const std::size_t page = limit == 0 ? kPageKeys : std::min(limit, kPageKeys);
+  const std::size_t page = limit == 0 ? cloud::kPageKeys : std::min(limit, cloud::kPageKeys);
   std::vector<ObjectInfo> objects;
-  LS_TRY(
-      ListKeys(ctx, root.substr(0, root_size).append(prefix), "", page, [&](const Listed& listed) {
-        objects.push_back({.name = listed.key.substr(root_size),
-                           .size_bytes = listed.size_bytes,
-                           .modified_at = listed.modified_at()});
-        return limit == 0 || objects.size() < limit;
-      }));
+  LS_TRY(files_.ListKeys(ctx, root.substr(0, root_size).append(prefix), "", page,
+                         [&](const cloud::ListedObject& listed) {
+                           objects.push_back({.name = listed.key.substr(root_size),
+                                              .size_bytes = listed.size_bytes,
+                                              .modified_at = listed.modified_at()});
+                           return limit == 0 || objects.size() < limit;
+                         }));
   std::ranges::sort(objects, {}, &ObjectInfo::name);
   return objects;
 }

@@ -10,10 +10,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "backend/s3/upload.h"
+#include "cloud/multipart.h"
 #include "http/digest.h"
 #include "tests/contract/bodies.h"
-#include "tests/support/http_server.h"
+#include "tests/support/answering_server.h"
 
 // What real servers do now and then, and what none may do. That all is well with a server that
 // behaves is shown by the contract suite, against a real one.
@@ -44,8 +44,6 @@ std::string ErrorBody(std::string_view code) {
 
 class S3ClientTest : public ::testing::Test {
  protected:
-  using Handler = std::function<void(const ServedRequest&, const std::string&, ServedPeer&)>;
-
   std::unique_ptr<ReplicaClient> Connect(s3::Options options = {}) {
     options.endpoint = server_.url();
     options.bucket = "bkt";
@@ -61,24 +59,13 @@ class S3ClientTest : public ::testing::Test {
     EXPECT_TRUE(client.ok()) << client.error().message();
     return std::move(client).value();
   }
-  std::vector<std::string> Asked() {
-    const std::lock_guard lock(mu_);
-    return asked_;
-  }
+  std::vector<std::string> Asked() const { return server_.Asked(); }
 
-  std::mutex mu_;
-  std::vector<std::string> asked_;  // "METHOD target"
-  Handler answer_;
   bool from_environment_ = false;
   std::map<std::string, std::string> variables_;
-  HttpServer server_{[this](const ServedRequest& request, ServedPeer& peer) {
-    const std::string body = peer.ReadBody(request);
-    {
-      const std::lock_guard lock(mu_);
-      asked_.push_back(request.method + " " + request.target);
-    }
-    answer_(request, body, peer);
-  }};
+  std::mutex mu_;
+  AnsweringServer server_;
+  AnsweringServer::Handler& answer_ = server_.answer;
   const std::shared_ptr<s3::Shared> shared_ = std::make_shared<s3::Shared>(
       std::make_shared<http::Client>(),
       s3::CredentialSources{
@@ -361,7 +348,7 @@ TEST_F(S3ClientTest, ADeleteIsVerified) {
     if (request.method == "POST") return peer.Answer(501, {}, ErrorBody("NotImplemented"));
     peer.Answer(204, {}, "");
   };
-  asked_.clear();
+  server_.Forget();
   EXPECT_TRUE(Connect({.require_content_md5 = false})->Delete(kNever, ids).ok());
   EXPECT_EQ(Asked().size(), 3U) << "one by one where there is no other way";
 }
@@ -369,6 +356,7 @@ TEST_F(S3ClientTest, ADeleteIsVerified) {
 TEST_F(S3ClientTest, AnUploadInPartsLeavesNothingBehindWhenItFails) {
   std::atomic<int> failing = 2;
   std::atomic<int> aborts = 0;
+  const ServesUntilHere serves(server_);
   answer_ = [&](const ServedRequest& request, const std::string&, ServedPeer& peer) {
     if (request.query() == "uploads=") {
       EXPECT_EQ(request.header("x-amz-meta-litestream-timestamp"), "1970-01-01T00:00:00Z");
@@ -408,17 +396,17 @@ TEST_F(S3ClientTest, AnUploadInPartsLeavesNothingBehindWhenItFails) {
 
 TEST_F(S3ClientTest, SizesOfParts) {
   constexpr std::uint64_t kMin = s3::kMinPartBytes;
-  EXPECT_EQ(s3::PartBytes(kMin, kMin, 1, false), kMin);
+  EXPECT_EQ(cloud::PartBytes(kMin, kMin, 1, false), kMin);
   for (const std::uint64_t size :
        {std::uint64_t{1} << 30, std::uint64_t{100} << 30, std::uint64_t{5} << 40}) {
-    EXPECT_LE(size, s3::PartBytes(kMin, size, 1, true) * s3::kMaxParts);
+    EXPECT_LE(size, cloud::PartBytes(kMin, size, 1, true) * cloud::kMaxParts);
   }
   std::uint64_t total = 0;
-  for (std::uint64_t n = 1; n <= s3::kMaxParts; ++n) {
-    total += s3::PartBytes(kMin, std::nullopt, n, false);
+  for (std::uint64_t n = 1; n <= cloud::kMaxParts; ++n) {
+    total += cloud::PartBytes(kMin, std::nullopt, n, false);
   }
   EXPECT_GT(total, std::uint64_t{500} << 30) << "a stream of unknown length";
-  EXPECT_EQ(s3::PartBytes(kMin, std::nullopt, 9'999, true), kMin);
+  EXPECT_EQ(cloud::PartBytes(kMin, std::nullopt, 9'999, true), kMin);
 }
 
 TEST_F(S3ClientTest, PartsHaveTheSizeThatWasSaid) {

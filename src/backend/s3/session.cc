@@ -6,7 +6,6 @@
 #include <fmt/core.h>
 
 #include "base/try.h"
-#include "http/date.h"
 #include "http/digest.h"
 #include "http/xml.h"
 
@@ -21,13 +20,6 @@ Provider ProviderOfEndpoint(const std::string& endpoint) {
   return ProviderOf(url.host);
 }
 
-// <Error> in a body of status 200: the server noticed too late.
-bool HasErrorBody(const http::Response& response) {
-  if (response.status != 200 || response.body.find("<Error>") == std::string::npos) return false;
-  const auto parsed = http::ParseXml(response.body);
-  return parsed.ok() && parsed.value().name == "Error";
-}
-
 Options WithDerived(Options options) {
   Encryption& encryption = options.encryption;
   if (encryption.customer_key.empty()) return options;
@@ -39,18 +31,7 @@ Options WithDerived(Options options) {
   return options;
 }
 
-CredentialSources WithHttp(CredentialSources sources, std::shared_ptr<http::Client> http) {
-  sources.http = std::move(http);
-  return sources;
-}
-
 }  // namespace
-
-Shared::Shared(std::shared_ptr<http::Client> http, CredentialSources sources)
-    : http_(std::move(http)),
-      sources_(WithHttp(std::move(sources), http_)),
-      credentials_([this](const Context& ctx) { return FindCredentials(ctx, sources_); },
-                   *sources_.clock) {}
 
 std::optional<bool> Shared::conditional_writes(const std::string& host) const {
   MutexLock lock(mu_);
@@ -63,17 +44,24 @@ void Shared::SetConditionalWrites(const std::string& host, bool works) {
   conditional_[host] = works;
 }
 
-Session::Session(Options options, std::shared_ptr<Shared> shared)
-    : options_(WithDerived(std::move(options))),
-      shared_(std::move(shared)),
-      provider_(ProviderOfEndpoint(options_.endpoint)),
-      caller_(shared_->http(), options_.retry) {}
-
-WallTime Session::Now() const {
-  return options_.clock->Now() + std::chrono::milliseconds(clock_offset_ms_.load());
+std::string Shared::region(const std::string& bucket) const {
+  MutexLock lock(mu_);
+  const auto found = regions_.find(bucket);
+  return found == regions_.end() ? "" : found->second;
 }
 
-std::string Session::Doing(const Call& call) const {
+void Shared::SetRegion(const std::string& bucket, const std::string& region) {
+  MutexLock lock(mu_);
+  regions_[bucket] = region;
+}
+
+Session::Session(Options options, std::shared_ptr<Shared> shared)
+    : BucketSession(shared->http(), options.retry, *options.clock),
+      options_(WithDerived(std::move(options))),
+      shared_(std::move(shared)),
+      provider_(ProviderOfEndpoint(options_.endpoint)) {}
+
+std::string Session::Doing(const cloud::BucketCall& call) const {
   const std::string where =
       call.key ? fmt::format("{}/{}", options_.bucket, *call.key) : options_.bucket;
   return fmt::format("s3: {} {}", call.method, where);
@@ -102,7 +90,11 @@ Result<Address> Session::Where(const Context& ctx) {
   std::string region = options_.region;
   if (region.empty() && IsArn(options_.bucket)) region = RegionOfArn(options_.bucket);
   if (region.empty() && !options_.endpoint.empty()) region = std::string(kDefaultRegion);
-  if (region.empty()) region = LS_TRY(AskForRegion(ctx));
+  if (region.empty()) region = shared_->region(options_.bucket);
+  if (region.empty()) {
+    region = LS_TRY(AskForRegion(ctx));
+    shared_->SetRegion(options_.bucket, region);
+  }
   Address address = LS_TRY(MakeAddress(options_, region));
   MutexLock lock(mu_);
   address_ = address;
@@ -147,7 +139,8 @@ Result<std::string> Session::AskForRegion(const Context& ctx) {
   return Describe(error, "s3: cannot lookup bucket region", options_.bucket).Wrap("set `region`");
 }
 
-Result<http::Request> Session::Sign(const Context& ctx, const Call& call, http::SigningKeys& keys) {
+Result<http::Request> Session::Sign(const Context& ctx, const cloud::BucketCall& call,
+                                    http::SigningKeys& keys) {
   const Address where = LS_TRY(Where(ctx));
   keys = LS_TRY(Keys(ctx));
   http::Headers headers = call.headers;
@@ -188,57 +181,19 @@ Result<http::Request> Session::Sign(const Context& ctx, const Call& call, http::
   return request;
 }
 
-cloud::Verdict Session::Judge(const Call& call, const http::Response& response,
-                              const http::SigningKeys& keys) {
-  if (response.status < 300 && !HasErrorBody(response)) return {};
-  ServerError error = ParseServerError(response);
-  if (error.status == 200) error.meaning = MeaningOf(error.status = 500, error.code);
-  cloud::Verdict verdict{.error = Describe(error, Doing(call), options_.bucket)};
-  if (error.code == "InternalError" || error.status >= 500 || error.status == 429) {
-    verdict.retry_after = http::RetryAfter(response.headers, options_.clock->Now());
-  }
-  const WallTime server = http::ParseDate(http::HeaderValue(response.headers, "date"));
-  if (error.IsClockSkew() && server != WallTime()) {
-    clock_offset_ms_ = (server - options_.clock->Now()).count();
-    verdict.again = true;
-  }
-  if (error.IsCredentials() && options_.access_key_id.empty()) {
-    shared_->credentials().Refused(keys);
-    verdict.again = true;
-  }
-  return verdict;
+cloud::Refusal Session::Understand(const cloud::BucketCall& call,
+                                   const http::Response& response) const {
+  const ServerError error = ParseServerError(response);
+  return {.error = Describe(error, Doing(call), options_.bucket),
+          .is_credentials = error.IsCredentials(),
+          .is_clock_skew = error.IsClockSkew(),
+          .is_busy = error.code == "InternalError" || error.status >= 500 || error.status == 429};
 }
 
-cloud::Call Session::Repeatable(Call call) {
-  // What the request is and which keys signed it last: shared by the two that know of it.
-  struct State {
-    Call call;
-    http::SigningKeys keys;
-  };
-  const int accepted_status = call.accepted_status;
-  const auto state = std::make_shared<State>(State{.call = std::move(call), .keys = {}});
-  return {.make = [this, state](const Context& ctx) { return Sign(ctx, state->call, state->keys); },
-          .judge =
-              [this, state](const http::Response& response) {
-                return Judge(state->call, response, state->keys);
-              },
-          .accepted_status = accepted_status};
-}
-
-Result<std::unique_ptr<http::Exchange>> Session::Open(const Context& ctx, const Call& call) {
-  return caller_.Open(ctx, Repeatable(call));
-}
-
-Result<http::Response> Session::Do(const Context& ctx, const Call& call) {
-  return caller_.Do(ctx, Repeatable(call));
-}
-
-cloud::PendingCall Session::Begin(const Context& ctx, Call call) {
-  return caller_.Begin(ctx, Repeatable(std::move(call)));
-}
-
-Result<http::Response> Session::Finish(const Context& ctx, cloud::PendingCall& pending) {
-  return caller_.Finish(ctx, pending);
+bool Session::RenewKeys(const http::SigningKeys& keys) {
+  if (!options_.access_key_id.empty()) return false;
+  shared_->credentials().Refused(keys);
+  return true;
 }
 
 }  // namespace litestream::s3

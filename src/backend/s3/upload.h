@@ -17,19 +17,11 @@ struct UploadTarget {
   std::optional<std::uint64_t> size_bytes;  // The body must have exactly so many.
 };
 
-// Stores `body`: in one request if it is smaller than a part, else in parts, several at a time, and
-// aborted if that fails. Keeps at most kMaxUploadBytes in memory, two parts at least.
-// Returns the number of bytes.
+// Stores `body`: cloud::Multipart. Returns the number of bytes.
 //
 // Errors: kAlreadyExists (if_absent), kCorruption (another size than announced), kUnsupported (more
 // parts than a server takes); of the body; of Session::Do.
-Result<std::uint64_t> Upload(const Context& ctx, Session& session, const UploadTarget& target,
-                             ByteSource& body);
-inline constexpr std::uint64_t kMaxUploadBytes = 64 << 20;
-
-// Size of the nth part (from 1). With a known size all are as large as 10,000 parts need; else they
-// grow, unless the server wants equal ones.
-std::uint64_t PartBytes(std::uint64_t configured, std::optional<std::uint64_t> size,
-                        std::uint64_t number, bool equal_parts);
+Result<std::uint64_t> StoreObject(const Context& ctx, Session& session, const UploadTarget& target,
+                                  ByteSource& body);
 
 }  // namespace litestream::s3
