@@ -110,25 +110,6 @@ def s3_answers(golden):
         yield text.encode()
 
 
-WEBDAV_ANSWERS = (
-    '\0<?xml version="1.0"?><!-- c --><D:a xmlns:D="DAV:" b=\'>\'><![CDATA[<]]>&amp;&#x20AC;</D:a>',
-    '\1<D:multistatus xmlns:D="DAV:"><D:response><D:href>/d/a%20b</D:href><D:propstat><D:prop>'
-    "<D:resourcetype><D:collection/></D:resourcetype><D:getcontentlength>6</D:getcontentlength>"
-    "<D:getlastmodified>Sat, 28 Nov 2026 09:50:59 GMT</D:getlastmodified></D:prop>"
-    "<D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response><D:response>"
-    "<D:href>http://h/d/</D:href><D:status>HTTP/1.1 404 x</D:status></D:response></D:multistatus>",
-    '\2Negotiate, Basic realm="a, \\"b", Digest realm="x", nonce="n", qop="auth,auth-int", '
-    "algorithm=SHA-256-sess, opaque=o, stale=true, userhash=true",
-    "\3<d:error xmlns:d='DAV:' xmlns:s='s'><s:message>no</s:message></d:error>",
-    "\3https://me:pw@h/x?y#z",
-)
-
-
-def webdav_answers(golden):
-    for text in WEBDAV_ANSWERS:
-        yield text.encode()
-
-
 OSS_ANSWERS = (
     "\0\nx-oss-err: PEVycm9yPjxDb2RlPng8L0NvZGU+PC9FcnJvcj4=\nx-oss-ec: 0002-00000007\n\n",
     "\0\n\n<Error><Code>AccessDenied</Code><Message>m</Message><EC>0002-00000228</EC><Endpoint>"
@@ -168,6 +149,46 @@ def nats_answers(golden):
         yield text.encode()
 
 
+# As gs_answer_fuzz.cc takes them: answer, list, object, tokens, headers, content, JSON, key.
+GS_ANSWERS = (
+    '0\x05{"error":{"code":404,"message":"No such object","errors":[{"reason":"notFound"}]}}',
+    '0\x02{"error":"invalid_grant","error_description":"in a reasonable timeframe"}',
+    '1{"nextPageToken":"n","items":[{"name":"a","size":"1","timeCreated":"2026-01-02T03:04:05Z",'
+    '"metadata":{"litestream-timestamp":"2026-01-02T03:04:05.6Z"}}]}',
+    '2{"name":"a","size":"18446744073709551615","generation":"1","crc32c":"4waSgw=="}',
+    '3{"access_token":"ya29","expires_in":3599,"token_type":"Bearer"}',
+    '3{"accessToken":"ya29","expireTime":"2026-01-02T03:04:05Z"}',
+    '4X-Goog-Hash: md5=x, crc32c=4waSgw==\nContent-Range: bytes 0-8/9\nRange: bytes=0-262143\n',
+    '5litestream-00000000-end litestream-00000001-end',
+    '6{"a":[1,-2.50,true,null,"\\u00e9"]}',
+    '7-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAAA\n-----END PRIVATE KEY-----\n',
+)
+
+
+def gs_answers(golden):
+    for text in GS_ANSWERS:
+        yield text.encode()
+
+
+WEBDAV_ANSWERS = (
+    '\0<?xml version="1.0"?><!-- c --><D:a xmlns:D="DAV:" b=\'>\'><![CDATA[<]]>&amp;&#x20AC;</D:a>',
+    '\1<D:multistatus xmlns:D="DAV:"><D:response><D:href>/d/a%20b</D:href><D:propstat><D:prop>'
+    "<D:resourcetype><D:collection/></D:resourcetype><D:getcontentlength>6</D:getcontentlength>"
+    "<D:getlastmodified>Sat, 28 Nov 2026 09:50:59 GMT</D:getlastmodified></D:prop>"
+    "<D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response><D:response>"
+    "<D:href>http://h/d/</D:href><D:status>HTTP/1.1 404 x</D:status></D:response></D:multistatus>",
+    '\2Negotiate, Basic realm="a, \\"b", Digest realm="x", nonce="n", qop="auth,auth-int", '
+    "algorithm=SHA-256-sess, opaque=o, stale=true, userhash=true",
+    "\3<d:error xmlns:d='DAV:' xmlns:s='s'><s:message>no</s:message></d:error>",
+    "\3https://me:pw@h/x?y#z",
+)
+
+
+def webdav_answers(golden):
+    for text in WEBDAV_ANSWERS:
+        yield text.encode()
+
+
 def xml(golden):
     yield b'<?xml version="1.0"?><a:A xmlns:a="b"><B c="d">&amp;&#13;</B><![CDATA[<]]></a:A>'
 
@@ -176,6 +197,7 @@ SEEDS = {
     "nats_answer_fuzz": nats_answers,
     "s3_answer_fuzz": s3_answers,
     "oss_answer_fuzz": oss_answers,
+    "gs_answer_fuzz": gs_answers,
     "webdav_answer_fuzz": webdav_answers,
     "xml_fuzz": xml,
     "wal_fuzz": wal,

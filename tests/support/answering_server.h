@@ -17,6 +17,7 @@ class AnsweringServer {
 
   std::string url() const { return server_.url(); }
   int requests() const { return server_.requests(); }
+  void Stop() { server_.Stop(); }
   // "METHOD target", since the last Forget.
   std::vector<std::string> Asked() const {
     const std::lock_guard lock(mu_);

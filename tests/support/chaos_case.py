@@ -25,6 +25,7 @@ dbs:
 class ChaosCase(unittest.TestCase):
     """Subclasses set `url` and `secret` in setUp, behind ours."""
     options = None  # binary, writer
+    large_bytes = 14_000_000  # Of a row; large enough for an upload in parts.
 
     def setUp(self):
         self.box = lab.Lab("chaos")
@@ -61,8 +62,7 @@ class ChaosCase(unittest.TestCase):
         """Writes that long while it replicates, is killed, and started again; a bit of peace
         behind. The last counter."""
         self.proxy.plan = plan
-        # Large enough for an upload in parts.
-        self.writer.run(count=1, large_every=1, large_bytes=14_000_000, keep_bytes=1 << 40)
+        self.writer.run(count=1, large_every=1, large_bytes=self.large_bytes, keep_bytes=1 << 40)
         config = self.box.path("litestream.yml")
         config.write_text(CONFIG.format(db=self.writer.database, url=self.url))
         process = self.start(config)
@@ -71,7 +71,11 @@ class ChaosCase(unittest.TestCase):
         # It looks what is there, and is told what was there.
         self.proxy.plan = lambda request: "stale-list" if request.is_list() else plan(request)
         process = self.start(config)
-        self.writer.run(rate=40, seconds=seconds / 2)
+        wanted = {*chaos_proxy.ANY, "flip-request", "stale-list"}
+        for _ in range(8):  # On a busy machine there are fewer requests.
+            self.writer.run(rate=40, seconds=seconds / 2)
+            if wanted <= set(self.proxy.seen):
+                break
         self.proxy.plan = lambda request: None
         self.assertEqual(lab.stop(process, 120), 0, self.log.read_text())
         return self.writer.journal_lines()[-1][0]

@@ -40,12 +40,12 @@ class Request:
     body: bytes
 
     def is_list(self):
-        """Of S3, Azure or WebDAV."""
+        """Of S3, Azure, Google Cloud Storage, WebDAV."""
         return ("list-type=" in self.target or "comp=list&" in self.target
-                or self.method == "PROPFIND")
+                or (self.method == "GET" and "/o?" in self.target) or self.method == "PROPFIND")
 
     def reads_object(self):
-        return self.method == "GET" and "?" not in self.target
+        return self.method == "GET" and ("?" not in self.target or "alt=media" in self.target)
 
     def troubles(self):
         """Those that can happen to it."""

@@ -85,15 +85,16 @@ class HttpServer {
 
 // Stops a server at the end of a scope: declared behind the variables that its handler uses,
 // because a request that a client has given up may still be handled.
+template <typename Server>
 class ServesUntilHere {
  public:
-  explicit ServesUntilHere(HttpServer& server) : server_(server) {}
+  explicit ServesUntilHere(Server& server) : server_(server) {}
   ServesUntilHere(const ServesUntilHere&) = delete;
   ServesUntilHere& operator=(const ServesUntilHere&) = delete;
   ~ServesUntilHere() { server_.Stop(); }
 
  private:
-  HttpServer& server_;
+  Server& server_;
 };
 
 }  // namespace litestream

@@ -13,7 +13,7 @@ namespace litestream::gs {
 namespace {
 
 constexpr int kIncomplete = 308;
-constexpr std::chrono::seconds kAbortTime{10};
+constexpr std::chrono::seconds kAbortTime{1};
 
 }  // namespace
 
@@ -128,9 +128,8 @@ Result<void> ResumableUpload::Attempt(const Context& ctx, std::chrono::nanosecon
     const std::uint64_t before = persisted_bytes_;
     const bool asks = !is_known_ && !under_way_;
     if (asks) {
-      const std::string total =
-          is_last_ ? std::to_string(begin_bytes_ + chunk_->size()) : std::string("*");
-      under_way_ = Put(ctx, "bytes */" + total, std::make_shared<const std::string>(), is_last_);
+      // Without the total: with it this would be the end of an upload that has all of its bytes.
+      under_way_ = Put(ctx, "bytes */*", std::make_shared<const std::string>(), false);
     } else if (!under_way_) {
       Send(ctx);
     }
@@ -186,7 +185,7 @@ Result<void> ResumableUpload::NoteGone() {
   return gone;
 }
 
-// An upload that stays is paid for, for a week. The upload may have ended because its context did,
+// The server would keep it for a week. The upload may have ended because its context did,
 // so there is some time for this one.
 void ResumableUpload::Abort() {
   under_way_.reset();

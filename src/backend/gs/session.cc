@@ -107,7 +107,7 @@ Error Session::AboutObject(const Context& ctx, const Call& call, Error error) {
     return {ErrorCode::kInvalidArgument,
             error.message() + "; create the bucket, or correct its name"};
   }
-  if (bucket_seen_) return error;
+  if (bucket_seen_ || error.message().find("No such object") != std::string::npos) return error;
   // Not every answer tells what is missing.
   const Call list{.query = {{"fields", "nextPageToken"}, {"maxResults", "1"}}};
   const auto listed = caller_.Do(ctx, Repeatable(list));
