@@ -1,6 +1,7 @@
 #include "backend/webdav/multistatus.h"
 
 #include <charconv>
+#include <utility>
 
 #include "base/try.h"
 
@@ -90,7 +91,8 @@ Result<void> MultistatusReader::OnStart(const XmlName& name) {
 }
 
 Result<void> MultistatusReader::OnText(std::string_view text) {
-  if (skip_from_ != 0) return {};
+  // Between tags there may be any number of spaces; around what is wanted they do not count.
+  if (skip_from_ != 0 || (text_.empty() && Trimmed(text).empty())) return {};
   if (text_.size() + text.size() > kMaxTextBytes) {
     return Error(ErrorCode::kCorruption, "a text that is too long");
   }
@@ -98,8 +100,7 @@ Result<void> MultistatusReader::OnText(std::string_view text) {
   return {};
 }
 
-void MultistatusReader::EndProperty(const XmlName& name) {
-  const std::string_view text = Trimmed(text_);
+void MultistatusReader::EndProperty(const XmlName& name, std::string_view text) {
   if (IsOurs(name)) {
     properties_.created_at = std::string(text);
   } else if (Is(name, "getcontentlength")) {
@@ -121,21 +122,23 @@ void MultistatusReader::EndProperties() {
 
 Result<void> MultistatusReader::OnEnd(const XmlName& name) {
   const std::size_t depth = depth_--;
+  const std::string own = std::exchange(text_, {});
+  const std::string_view text = Trimmed(own);
   if (skip_from_ != 0) {
     if (skip_from_ == depth) skip_from_ = 0;
     return {};
   }
   if (depth == kPropertyDepth) {
-    EndProperty(name);
+    EndProperty(name, text);
   } else if (depth == kPropDepth) {
-    if (Is(name, "status")) properties_.status = StatusOfLine(Trimmed(text_));
+    if (Is(name, "status")) properties_.status = StatusOfLine(text);
   } else if (depth == kPropstatDepth) {
     if (in_properties_) {
       EndProperties();
     } else if (Is(name, "href")) {
-      resource_.href = Trimmed(text_);
+      resource_.href = text;
     } else {
-      resource_.status = StatusOfLine(Trimmed(text_));
+      resource_.status = StatusOfLine(text);
     }
     in_properties_ = false;
   } else if (depth == kResponseDepth) {

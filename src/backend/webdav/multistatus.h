@@ -43,7 +43,7 @@ class MultistatusReader final : private http::XmlHandler {
   Result<void> OnStart(const http::XmlName& name) override;
   Result<void> OnText(std::string_view text) override;
   Result<void> OnEnd(const http::XmlName& name) override;
-  void EndProperty(const http::XmlName& name);
+  void EndProperty(const http::XmlName& name, std::string_view text);
   void EndProperties();
 
   const Take take_;

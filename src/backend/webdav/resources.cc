@@ -18,6 +18,8 @@ constexpr int kNotFound = 404;
 constexpr int kNotAllowed = 405;  // MKCOL of what is there.
 constexpr int kConflict = 409;    // MKCOL without the collection above.
 constexpr std::uint64_t kMaxListBytes = 512 << 20;
+// A byte now and then is no stall, and would never end.
+constexpr std::chrono::minutes kMaxListTime{10};
 
 std::string PropfindBody() {
   return fmt::format(
@@ -44,12 +46,16 @@ Error Broken(const Session& session, const std::string& path, std::string_view w
 Result<void> FeedAll(const Context& ctx, http::Exchange& exchange, MultistatusReader& reader) {
   std::array<char, 16 * 1024> buffer;
   std::uint64_t bytes = 0;
+  const MonoTime latest = ctx.clock().Monotonic() + kMaxListTime;
   for (;;) {
     const std::size_t count = LS_TRY(exchange.Read(ctx, std::as_writable_bytes(std::span(buffer))));
     if (count == 0) return reader.Finish();
     bytes += count;
     if (bytes > kMaxListBytes) return Error(ErrorCode::kUnsupported, "the answer does not end");
     LS_TRY(reader.Feed({buffer.data(), count}));
+    if (ctx.clock().Monotonic() >= latest) {
+      return Error(ErrorCode::kTimeout, "the answer is too slow");
+    }
   }
 }
 

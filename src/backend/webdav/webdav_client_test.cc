@@ -511,6 +511,30 @@ TEST_F(WebdavClientTest, AListThatIsCutOffIsAskedForAgain) {
   EXPECT_THAT(listed.value(), SizeIs(1));
 }
 
+// Five minutes pass with each look at it.
+class HastyClock final : public Clock {
+ public:
+  WallTime Now() const override { return Clock::Real().Now(); }
+  MonoTime Monotonic() const override { return MonoTime(std::chrono::minutes(5) * ++looks_); }
+  void Wait(const std::stop_token&, std::chrono::nanoseconds) const override {}
+
+ private:
+  mutable std::atomic<int> looks_ = 0;
+};
+
+TEST_F(WebdavClientTest, AListThatDripsHasAnEnd) {
+  before_ = [&](const ServedRequest&, ServedPeer& peer) {
+    peer.Answer(207, {}, Multistatus(Folder("/dav/db/ltx/0/") + std::string(200'000, ' ')));
+    return Outcome::kAnswered;
+  };
+  const auto client = Connect();
+  EXPECT_TRUE(client->List(kNever, kLevel0, {}).ok());
+  const HastyClock clock;
+  const auto listed = client->List(Context({}, std::nullopt, clock), kLevel0, {});
+  EXPECT_EQ(CodeOf(listed), ErrorCode::kTimeout);
+  EXPECT_THAT(listed.error().message(), HasSubstr("the answer is too slow"));
+}
+
 TEST_F(WebdavClientTest, AMissingFolderIsNoEmptyReplica) {
   EXPECT_THAT(Connect()->List(kNever, kLevel0, {}).value(), IsEmpty());
   {
