@@ -16,6 +16,8 @@
 namespace litestream::cloud {
 namespace {
 
+// A replica with more is none of ours, and a list that goes on for ever would fill the memory.
+constexpr std::size_t kMaxListedKeys = 10'000'000;
 // What was deleted may still take up pages.
 constexpr int kMaxIdlePages = 1000;
 constexpr std::size_t kDeleteBatch = 1000;     // Keys of one request.
@@ -72,6 +74,7 @@ Result<void> BucketFiles::ListKeys(const Context& ctx, const std::string& prefix
   std::set<std::string> tokens;
   std::string last_key;
   int idle_pages = 0;  // In a row, that brought nothing new.
+  std::size_t listed_keys = 0;
   for (;;) {
     http::QueryParameters query = {{"list-type", "2"}, {"prefix", prefix}};
     if (place_.encoded_keys) query.emplace_back("encoding-type", "url");
@@ -91,6 +94,10 @@ Result<void> BucketFiles::ListKeys(const Context& ctx, const std::string& prefix
       if (element.name != "Contents") continue;
       const ListedObject listed = LS_TRY(ParseObject(element, prefix));
       if (!take(listed)) return {};
+      if (++listed_keys > kMaxListedKeys) {
+        return Broken(fmt::format("{}: list {}: more than {} keys", place_.name, place_.describe,
+                                  kMaxListedKeys));
+      }
       if (listed.key != last_key) idle_pages = 0;
       last_key = listed.key;
     }

@@ -18,6 +18,9 @@ class ChaosTest(chaos_case.ChaosCase):
         self.server = (oss_server.OssServer(self.options.server) if self.options.service == "oss"
                        else s3_server.S3Server(self.options.server, check=True))
         self.addCleanup(self.server.close)
+        if self.options.service == "oss":
+            # Without a lease there are fewer requests for everything to happen to.
+            self.seconds, self.number = 30, 2
         super().setUp()
         self.secret = self.server.secret
         self.url = f"{self.server.scheme}://{self.server.bucket}/app"

@@ -26,6 +26,8 @@ class ChaosCase(unittest.TestCase):
     """Subclasses set `url` and `secret` in setUp, behind ours."""
     options = None  # binary, writer
     large_bytes = 14_000_000  # Of a row; large enough for an upload in parts.
+    seconds = 14  # Of writing.
+    number = 3  # Each such request meets trouble.
 
     def setUp(self):
         self.box = lab.Lab("chaos")
@@ -85,7 +87,7 @@ class ChaosCase(unittest.TestCase):
                               env=self.environment(direct=False))
 
     def test_nothing_is_lost_and_nothing_is_wrong(self):
-        last = self.replicate(14, chaos_proxy.every(3))
+        last = self.replicate(self.seconds, chaos_proxy.every(self.number))
         happened = set(self.proxy.seen)
         self.assertEqual(self.restore("plain.db", direct=True), last)
         verified = self.run_tool("verify", self.url, direct=True)

@@ -138,6 +138,8 @@ class OssPartsTest : public OssClientTest {
       Serve(request, body, peer);
     };
   }
+  // A part that the client has given up may still be on its way.
+  void TearDown() override { server_.Stop(); }
   void Serve(const ServedRequest& request, const std::string& body, ServedPeer& peer) {
     const std::lock_guard lock(parts_mu_);
     if (request.method == "DELETE") {

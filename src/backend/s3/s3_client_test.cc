@@ -10,7 +10,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cloud/multipart.h"
 #include "http/digest.h"
 #include "tests/contract/bodies.h"
 #include "tests/support/answering_server.h"
@@ -392,21 +391,6 @@ TEST_F(S3ClientTest, AnUploadInPartsLeavesNothingBehindWhenItFails) {
   contract::TextThenSource broken(content, [] { return Error(ErrorCode::kIo, "gone"); });
   EXPECT_EQ(CodeOf(Connect()->Write(kNever, Id(0, 1, 1), broken, {})), ErrorCode::kIo);
   EXPECT_EQ(aborts, 4);
-}
-
-TEST_F(S3ClientTest, SizesOfParts) {
-  constexpr std::uint64_t kMin = s3::kMinPartBytes;
-  EXPECT_EQ(cloud::PartBytes(kMin, kMin, 1, false), kMin);
-  for (const std::uint64_t size :
-       {std::uint64_t{1} << 30, std::uint64_t{100} << 30, std::uint64_t{5} << 40}) {
-    EXPECT_LE(size, cloud::PartBytes(kMin, size, 1, true) * cloud::kMaxParts);
-  }
-  std::uint64_t total = 0;
-  for (std::uint64_t n = 1; n <= cloud::kMaxParts; ++n) {
-    total += cloud::PartBytes(kMin, std::nullopt, n, false);
-  }
-  EXPECT_GT(total, std::uint64_t{500} << 30) << "a stream of unknown length";
-  EXPECT_EQ(cloud::PartBytes(kMin, std::nullopt, 9'999, true), kMin);
 }
 
 TEST_F(S3ClientTest, PartsHaveTheSizeThatWasSaid) {
