@@ -15,6 +15,7 @@
 #include "http/curl_error.h"
 #include "http/digest.h"
 #include "storage/layout.h"
+#include "storage/url.h"
 
 namespace litestream {
 namespace {
@@ -118,6 +119,13 @@ class AbsClient final : public ReplicaClient {
 
 // ---- Lists
 
+// What XML cannot hold, control characters say, comes with all of the name percent-encoded.
+std::string AskedFor(std::string name, std::string_view prefix) {
+  if (name.starts_with(prefix)) return name;
+  auto decoded = PercentDecode(name, /*plus_is_space=*/false);
+  return decoded.ok() && decoded.value().starts_with(prefix) ? std::move(decoded).value() : name;
+}
+
 template <typename Take>
 Result<void> AbsClient::ListBlobs(const Context& ctx, const std::string& prefix,
                                   std::size_t page_blobs, Take take) {
@@ -134,9 +142,10 @@ Result<void> AbsClient::ListBlobs(const Context& ctx, const std::string& prefix,
                                    {"maxresults", std::to_string(page_blobs)}};
     if (!marker.empty()) query.emplace_back("marker", marker);
     const auto answer = LS_TRY(session_->Do(ctx, {.query = query}));
-    const auto page = LS_TRY(abs::ParseListPage(answer.body), "abs: list {}", Describe());
+    auto page = LS_TRY(abs::ParseListPage(answer.body), "abs: list {}", Describe());
     ++idle_pages;
-    for (const ListedBlob& blob : page.blobs) {
+    for (ListedBlob& blob : page.blobs) {
+      blob.name = AskedFor(std::move(blob.name), prefix);
       // A server that forgets about the prefix must not have us delete what is not ours.
       if (!blob.name.starts_with(prefix)) {
         return Broken(
