@@ -1,11 +1,14 @@
 """Replicates to a server and restores from it through chaos_proxy.py: nothing is lost, nothing
 replaced, no wrong database restored. The test of a backend says how its server is reached."""
+import time
 import unittest
 
 import chaos_proxy
 import lab
 
 DAMAGE = ("flip", "too-short")
+AT_UPLOADS = {*chaos_proxy.ANY, "flip-request"}
+MORE_SECONDS = 150  # Until all of that has happened, on a busy machine.
 CONFIG = """
 levels:
   - interval: 1s
@@ -72,6 +75,9 @@ class ChaosCase(unittest.TestCase):
         self.proxy.plan = lambda request: "stale-list" if request.is_list() else plan(request)
         process = self.start(config)
         self.writer.run(rate=40, seconds=seconds / 2)
+        deadline = time.monotonic() + MORE_SECONDS
+        while not AT_UPLOADS <= set(self.proxy.seen) and time.monotonic() < deadline:
+            self.writer.run(rate=40, seconds=1)
         self.proxy.plan = lambda request: None
         self.assertEqual(lab.stop(process, 120), 0, self.log.read_text())
         return self.writer.journal_lines()[-1][0]
