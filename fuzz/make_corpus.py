@@ -90,6 +90,24 @@ def urls(golden):
         yield case["url"].encode()
 
 
+ABS_ANSWERS = (
+    "\0\nx-ms-error-code: AuthenticationFailed\nDate: Sat, 28 Nov 2026 00:36:59 GMT\n\n<Error>"
+    "<Code>AuthenticationFailed</Code><Message>m\nRequestId:1</Message></Error>",
+    "\1<EnumerationResults><Blobs><Blob><Name>a</Name><Properties><Creation-Time>Sat, 28 Nov 2026 "
+    "00:36:59 GMT</Creation-Time><Content-Length>1</Content-Length></Properties><Metadata>"
+    "<litestreamtimestamp>2026-11-28T00:36:59Z</litestreamtimestamp></Metadata></Blob></Blobs>"
+    "<NextMarker>m</NextMarker></EnumerationResults>",
+    '\2{"access_token":"t","expires_in":"3599","expires_on":"1767400000"}',
+    "\3DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.example",
+    "\4sp=r&st=2026-01-02T03:04:05Z&se=2030-01-01T00%3A00%3A00Z&sig=x",
+)
+
+
+def abs_answers(golden):
+    for text in ABS_ANSWERS:
+        yield text.encode()
+
+
 S3_ANSWERS = (
     "\0\nretry-after: 7\nx-amz-bucket-region: eu-west-1\n\n<Error><Code>SlowDown</Code>"
     "<Message>later</Message><Region>x</Region></Error>",
@@ -230,6 +248,7 @@ SEEDS = {
     "webdav_answer_fuzz": webdav_answers,
     "sftp_answer_fuzz": sftp_answers,
     "xml_fuzz": xml,
+    "abs_answer_fuzz": abs_answers,
     "wal_fuzz": wal,
     "names_fuzz": names,
     "ltx_decoder_fuzz": ltx,

@@ -9,6 +9,7 @@
 
 #include "backend/s3/credentials.h"
 #include "backend/s3/s3_error.h"
+#include "fuzz/answer.h"
 #include "fuzz/require.h"
 #include "http/curl_error.h"
 #include "http/date.h"
@@ -20,28 +21,8 @@ namespace {
 
 constexpr WallTime kNow{std::chrono::milliseconds(1'767'323'045'679)};
 
-void RequireOneLine(std::string_view text) {
-  Require(std::ranges::none_of(text, [](char c) { return c == '\n' || c == '\r' || c == '\0'; }));
-}
-
-std::string_view TakeLine(std::string_view& text) {
-  const std::size_t end = std::min(text.find('\n'), text.size());
-  const std::string_view line = text.substr(0, end);
-  text.remove_prefix(std::min(end + 1, text.size()));
-  return line;
-}
-
 void TestAnswer(std::string_view text) {
-  constexpr int kStatuses[] = {200, 301, 307, 400, 401, 403, 404, 409, 412, 429, 500, 501, 503};
-  http::Response response;
-  response.status = kStatuses[text.empty() ? 0 : static_cast<unsigned char>(text[0]) % 13];
-  while (!text.empty()) {
-    http::Header header;
-    const std::string_view line = TakeLine(text);
-    if (line.empty()) break;
-    if (http::ParseHeader(line, header)) response.headers.push_back(header);
-  }
-  response.body = text;
+  const http::Response response = TakeResponse(text);
   const s3::ServerError error = s3::ParseServerError(response);
   const Error said = s3::Describe(error, "list", "bucket");
   RequireOneLine(said.message());

@@ -348,6 +348,18 @@ TEST(Config, LegacyKeysWarnAndGoOn) {
       << got.value().warnings[0];
 }
 
+TEST(Config, TwoKeysForOneDoorWarn) {
+  const auto got = Parse(
+      "dbs:\n"
+      "  - path: /db\n"
+      "    replicas:\n"
+      "      - {url: 'abs://a@c/one', account-key: hush}\n"
+      "      - {url: 'abs://a@c/two', account-key: hush, sas-token: hush}\n");
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  ASSERT_EQ(got.value().warnings.size(), 1U);
+  EXPECT_EQ(got.value().warnings[0], "f.yml:5: account-key is not used: sas-token goes before it");
+}
+
 TEST(Config, NullsKeepDefaults) {
   const auto got =
       Parse(With("snapshot:\nl0-retention:\nlevels:\nsocket:\nheartbeat-interval: ~\n"));

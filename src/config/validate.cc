@@ -169,6 +169,13 @@ Result<void> CheckLogging(Config& config) {
   return {};
 }
 
+// Of a pair of which only one is used.
+void WarnOfUnusedKey(Config& config, const ReplicaConfig& replica) {
+  if (replica.type != "abs" || replica.sas_token.empty() || replica.account_key.empty()) return;
+  config.warnings.push_back(fmt::format("{}account-key is not used: sas-token goes before it",
+                                        Position(config, replica.line)));
+}
+
 Result<void> ExpandPaths(DatabaseConfig& database) {
   if (!database.path.empty()) database.path = LS_TRY(ExpandDatabasePath(database.path));
   for (std::string* const path : {&database.dir, &database.meta_path, &database.meta_dir}) {
@@ -252,6 +259,9 @@ Result<Config> CompleteConfig(Env& env, RawConfig raw) {
   }
   LS_TRY(CheckLogging(config));
   for (DatabaseConfig& database : config.databases) LS_TRY(ResolveReplicas(env, config, database));
+  for (const DatabaseConfig& database : config.databases) {
+    for (const ReplicaConfig& replica : database.replicas) WarnOfUnusedKey(config, replica);
+  }
   LS_TRY(CheckUnique(config));
   return config;
 }

@@ -46,29 +46,6 @@ std::string Shown(std::string_view text) {
   return fmt::format("{}***{}", text.substr(0, begin + 2), text.substr(at));
 }
 
-Result<std::string> PercentDecode(std::string_view text, bool plus_is_space) {
-  std::string decoded;
-  decoded.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      decoded += plus_is_space && text[i] == '+' ? ' ' : text[i];
-      continue;
-    }
-    const int high = i + 1 < text.size() ? HexValue(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? HexValue(text[i + 2]) : -1;
-    if (high < 0 || low < 0) {
-      return Error(ErrorCode::kInvalidArgument,
-                   fmt::format("invalid URL escape \"{}\"; write a percent sign as \"%25\"",
-                               text.substr(i, 3)));
-    }
-    const char c = static_cast<char>(high * 16 + low);
-    if (c == '\0') return Error(ErrorCode::kInvalidArgument, "a URL cannot hold \"%00\"");
-    decoded += c;
-    i += 2;
-  }
-  return decoded;
-}
-
 // What Go's net/url leaves as it is in a path.
 bool NeedsNoEscape(char c) {
   return IsAlpha(c) || IsDigit(c) || std::string_view("-_.~$&+,/:;=@").find(c) != std::string::npos;
@@ -178,6 +155,29 @@ std::string CleanPath(std::string_view path) {
     clean += parts[i];
   }
   return clean.empty() ? "." : clean;
+}
+
+Result<std::string> PercentDecode(std::string_view text, bool plus_is_space) {
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      decoded += plus_is_space && text[i] == '+' ? ' ' : text[i];
+      continue;
+    }
+    const int high = i + 1 < text.size() ? HexValue(text[i + 1]) : -1;
+    const int low = i + 2 < text.size() ? HexValue(text[i + 2]) : -1;
+    if (high < 0 || low < 0) {
+      return Error(ErrorCode::kInvalidArgument,
+                   fmt::format("invalid URL escape \"{}\"; write a percent sign as \"%25\"",
+                               text.substr(i, 3)));
+    }
+    const char c = static_cast<char>(high * 16 + low);
+    if (c == '\0') return Error(ErrorCode::kInvalidArgument, "a URL cannot hold \"%00\"");
+    decoded += c;
+    i += 2;
+  }
+  return decoded;
 }
 
 bool IsReplicaUrl(std::string_view text) {

@@ -36,6 +36,9 @@ struct ReplicaUrl {
 // kInvalidArgument says what is wrong. Never shows a password.
 Result<ReplicaUrl> ParseReplicaUrl(std::string_view text);
 
+// "%41" as "A". kInvalidArgument: a percent sign that begins no escape, or "%00".
+Result<std::string> PercentDecode(std::string_view text, bool plus_is_space);
+
 // The directory that a "file" URL means: `path`, unless there is nothing and `encoded_path` holds a
 // replica that another version put there.
 Result<std::filesystem::path> FileUrlRoot(Env& env, const ReplicaUrl& url);

@@ -15,6 +15,7 @@
 #include "http/curl_error.h"
 #include "http/digest.h"
 #include "storage/layout.h"
+#include "storage/url.h"
 
 namespace litestream {
 namespace {
@@ -35,28 +36,6 @@ constexpr std::string_view kMetadataPrefix = "x-ms-meta-";
 
 Error Broken(std::string message) {
   return {ErrorCode::kUnavailable, std::move(message)};
-}
-
-// As Go's path.Join: a slash at the beginning stays, and ".." does not lead out of it.
-std::string CleanPath(std::string_view path) {
-  std::vector<std::string_view> parts;
-  const bool rooted = path.starts_with('/');
-  while (!path.empty()) {
-    const std::string_view part = path.substr(0, path.find('/'));
-    path.remove_prefix(std::min(part.size() + 1, path.size()));
-    if (part.empty() || part == ".") continue;
-    if (part != ".." || (parts.empty() && !rooted) || (!parts.empty() && parts.back() == "..")) {
-      parts.push_back(part);
-    } else if (!parts.empty()) {
-      parts.pop_back();
-    }
-  }
-  std::string clean;
-  for (const std::string_view part : parts) {
-    if (!clean.empty() || rooted) clean += '/';
-    clean += part;
-  }
-  return clean;
 }
 
 class AbsClient final : public ReplicaClient {
@@ -96,7 +75,7 @@ class AbsClient final : public ReplicaClient {
  private:
   static std::string Root(std::string_view path) {
     const std::string clean = CleanPath(path);
-    return clean.empty() ? "" : clean + "/";
+    return clean == "." || clean == "/" ? "" : clean + "/";
   }
   std::string Name(const FileId& id) const {
     return root_ + RelativePath(ReplicaLayout::kLtxDecimal, id);
@@ -118,6 +97,13 @@ class AbsClient final : public ReplicaClient {
 
 // ---- Lists
 
+// What XML cannot hold, control characters say, comes with all of the name percent-encoded.
+std::string AskedFor(std::string name, std::string_view prefix) {
+  if (name.starts_with(prefix)) return name;
+  auto decoded = PercentDecode(name, /*plus_is_space=*/false);
+  return decoded.ok() && decoded.value().starts_with(prefix) ? std::move(decoded).value() : name;
+}
+
 template <typename Take>
 Result<void> AbsClient::ListBlobs(const Context& ctx, const std::string& prefix,
                                   std::size_t page_blobs, Take take) {
@@ -134,9 +120,10 @@ Result<void> AbsClient::ListBlobs(const Context& ctx, const std::string& prefix,
                                    {"maxresults", std::to_string(page_blobs)}};
     if (!marker.empty()) query.emplace_back("marker", marker);
     const auto answer = LS_TRY(session_->Do(ctx, {.query = query}));
-    const auto page = LS_TRY(abs::ParseListPage(answer.body), "abs: list {}", Describe());
+    auto page = LS_TRY(abs::ParseListPage(answer.body), "abs: list {}", Describe());
     ++idle_pages;
-    for (const ListedBlob& blob : page.blobs) {
+    for (ListedBlob& blob : page.blobs) {
+      blob.name = AskedFor(std::move(blob.name), prefix);
       // A server that forgets about the prefix must not have us delete what is not ours.
       if (!blob.name.starts_with(prefix)) {
         return Broken(

@@ -325,6 +325,23 @@ TEST_F(AbsClientTest, ListsThatMustNotBeBelieved) {
   EXPECT_EQ(listed.value().size(), 1U);
 }
 
+// Somebody else's blob with a name that XML cannot hold: all of it is encoded.
+TEST_F(AbsClientTest, NamesThatComeEncoded) {
+  answer_ = [&](const ServedRequest& request, const std::string&, ServedPeer& peer) {
+    if (request.method == "DELETE") return peer.Answer(202, {}, "");
+    peer.Answer(200, {},
+                "<EnumerationResults><Blobs><Blob><Name Encoded=\"true\">db%2Fltx%2F0%2Fa%01b"
+                "</Name><Properties><Content-Length>5</Content-Length></Properties></Blob>" +
+                    BlobXml(fmt::format("db/ltx/0/{}", kName1)) + "</Blobs></EnumerationResults>");
+  };
+  const auto client = Connect();
+  const auto listed = client->List(kNever, kLevel0, {});
+  ASSERT_TRUE(listed.ok()) << listed.error().message();
+  EXPECT_EQ(listed.value().size(), 1U);
+  EXPECT_TRUE(client->DeleteAll(kNever).ok());
+  EXPECT_THAT(Asked(), ::testing::Contains("DELETE /acc/cont/db/ltx/0/a%01b"));
+}
+
 TEST_F(AbsClientTest, AShortListIsAskedForAsOne) {
   answer_ = [&](const ServedRequest&, const std::string&, ServedPeer& peer) {
     peer.Answer(200, {}, kEmptyList);

@@ -6,6 +6,7 @@
 
 #include "format/names.h"
 #include "http/uri.h"
+#include "storage/url.h"
 
 namespace litestream::abs {
 namespace {
@@ -31,13 +32,12 @@ std::string AccountOf(const http::SplitUrl& url) {
 }
 
 // "2030-01-01", "2030-01-01T00:00Z", "2030-01-01T00:00:00Z"
-std::optional<WallTime> SasTime(std::string text) {
+std::optional<WallTime> SasTime(std::string_view escaped) {
   constexpr std::size_t kDate = 10;
   constexpr std::size_t kMinutes = 16;
-  for (std::size_t at; (at = text.find("%3A")) != std::string::npos ||
-                       (at = text.find("%3a")) != std::string::npos;) {
-    text.replace(at, 3, ":");
-  }
+  auto decoded = PercentDecode(escaped, /*plus_is_space=*/false);
+  if (!decoded.ok()) return std::nullopt;
+  std::string text = std::move(decoded).value();
   if (text.size() == kDate) text += "T00:00:00Z";
   if (text.size() == kMinutes + 1) text.insert(kMinutes, ":00");
   const auto time = ParseTimestamp(text);
@@ -125,8 +125,8 @@ SasTimes TimesOfSas(std::string_view token) {
     std::string_view pair = token.substr(0, token.find('&'));
     token.remove_prefix(std::min(pair.size() + 1, token.size()));
     if (pair.starts_with('?')) pair.remove_prefix(1);
-    if (pair.starts_with("st=")) times.starts_at = SasTime(std::string(pair.substr(3)));
-    if (pair.starts_with("se=")) times.expires_at = SasTime(std::string(pair.substr(3)));
+    if (pair.starts_with("st=")) times.starts_at = SasTime(pair.substr(3));
+    if (pair.starts_with("se=")) times.expires_at = SasTime(pair.substr(3));
   }
   return times;
 }

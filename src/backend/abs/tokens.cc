@@ -62,6 +62,11 @@ std::string Reason(const http::Response& answer) {
   return reason;
 }
 
+// 410: the service is being replaced, for a minute.
+bool IsTemporary(int status) {
+  return status == 410 || status == 429 || status >= 500;
+}
+
 class Chain {
  public:
   Chain(const Context& ctx, const TokenSources& sources) : ctx_(ctx), sources_(sources) {}
@@ -164,8 +169,8 @@ Result<Token> Chain::FromMachine() const {
                               .use_proxy = false};
   const auto answer = sources_.http->Do(ctx_, request, kMaxAnswerBytes);
   LS_TRY(ctx_.Check());
-  // 400: the machine has no such identity.
-  if (answer.ok() && answer.value().status != 400 && answer.value().status != 404) {
+  // 400: it has no such identity. Others: the service of another cloud, at the same address.
+  if (answer.ok() && (answer.value().status == 200 || IsTemporary(answer.value().status))) {
     return TokenOf(answer.value(), "token of the machine");
   }
   return Error(ErrorCode::kDenied,

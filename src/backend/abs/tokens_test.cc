@@ -149,6 +149,8 @@ TEST_F(TokensTest, WithoutAny) {
   EXPECT_THAT(Found(), HasSubstr("no managed identity either (the service says 400 "
                                  "invalid_request (Identity not found))"));
   EXPECT_EQ(code_, ErrorCode::kDenied);
+  status_ = 404;
+  EXPECT_THAT(Found(), HasSubstr("no managed identity either")) << "a machine of another cloud";
   status_ = 503;
   Found();
   EXPECT_EQ(code_, ErrorCode::kUnavailable) << "it is there, and may answer later";
