@@ -25,6 +25,8 @@ using gs::Call;
 using gs::Session;
 
 constexpr std::size_t kPageObjects = 1000;  // The most that the server gives.
+// A replica with more is none of ours, and a list that goes on for ever would fill the memory.
+constexpr std::size_t kMaxListed = 10'000'000;
 // What was deleted may still take up pages.
 constexpr int kMaxIdlePages = 1000;
 constexpr std::size_t kDeletesUnderWay = 16;
@@ -111,6 +113,7 @@ Result<void> GsClient::ListKeys(const Context& ctx, const std::string& prefix,
   std::set<std::string> tokens;
   std::string last_name;
   int idle_pages = 0;  // In a row, that brought nothing new.
+  std::size_t listed = 0;
   for (;;) {
     Call call{.query = {{"prefix", prefix},
                         {"fields", std::string(kListFields)},
@@ -127,6 +130,9 @@ Result<void> GsClient::ListKeys(const Context& ctx, const std::string& prefix,
             fmt::format("gs: list {}: {} was not asked for", Describe(), http::Shown(object.name)));
       }
       if (!take(object)) return {};
+      if (++listed > kMaxListed) {
+        return Broken(fmt::format("gs: list {}: more than {} objects", Describe(), kMaxListed));
+      }
       if (object.name != last_name) idle_pages = 0;
       last_name = object.name;
     }
