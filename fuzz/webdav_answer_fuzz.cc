@@ -90,7 +90,8 @@ void TestChallenges(std::string_view text) {
                                                                 .uri = "/x",
                                                                 .cnonce = "abc"});
     RequireOneLine(answer);
-    Require(answer.find("top-secret") == std::string::npos);
+    Require(answer.find("top-secret") == std::string::npos ||
+            text.find("top-secret") != std::string_view::npos);
   }
 }
 

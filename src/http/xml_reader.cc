@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -22,6 +23,11 @@ Error NotXml(std::string_view why) {
 
 bool IsBlank(std::string_view text) {
   return text.find_first_not_of(kSpaces) == std::string_view::npos;
+}
+
+// Of control characters XML has only spaces.
+bool IsForbidden(char c) {
+  return c >= 0 && c < ' ' && kSpaces.find(c) == std::string_view::npos;
 }
 
 std::string_view Trimmed(std::string_view text) {
@@ -72,7 +78,8 @@ bool AppendReference(std::string_view name, std::string& out) {
   const char* const end = digits.data() + digits.size();
   const auto parsed = std::from_chars(digits.data(), end, code, hex ? 16 : 10);
   const bool surrogate = code >= 0xD800 && code < 0xE000;
-  if (parsed.ec != std::errc() || parsed.ptr != end || code == 0 || code > 0x10FFFF || surrogate) {
+  if (parsed.ec != std::errc() || parsed.ptr != end || code > 0x10FFFF || surrogate ||
+      (code < 0x80 && IsForbidden(static_cast<char>(code)))) {
     return false;
   }
   AppendUtf8(code, out);
@@ -114,6 +121,7 @@ std::optional<std::size_t> TagEnd(std::string_view text) {
 }  // namespace
 
 Result<void> XmlReader::Feed(std::string_view piece) {
+  if (std::ranges::any_of(piece, IsForbidden)) return NotXml("a control character");
   rest_ += piece;
   if (!begun_) {
     constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";

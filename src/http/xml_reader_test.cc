@@ -85,6 +85,8 @@ TEST(XmlReaderTest, WhatIsNone) {
       {"a reference without end", "<a>&lt </a>"},
       {"no character", "<a>&#0;</a>"},
       {"half a character", "<a>&#xD800;</a>"},
+      {"a control character", std::string("<a>x\0y</a>", 10)},
+      {"a reference to one", "<a>&#7;</a>"},
       {"a prefix of nobody", "<D:a/>"},
       {"an attribute without quotes", "<a b=c/>"},
       {"an attribute without a value", "<a b/>"},
