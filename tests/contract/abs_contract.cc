@@ -44,8 +44,7 @@ class AbsReplica final : public ReplicaUnderTest {
 
 LS_CONTRACT(Abs, Backend{.name = "abs",
                          .make = [] { return std::make_unique<AbsReplica>(); },
-                         .old_backups = true,
-                         .many_files = 2005});
+                         .old_backups = true});
 
 }  // namespace
 }  // namespace litestream::contract

@@ -25,7 +25,7 @@ using abs::ListedBlob;
 using abs::Session;
 
 // Azure has 5,000 at most; with all their properties those would be more XML than is taken.
-constexpr std::size_t kPageBlobs = 2000;
+constexpr std::size_t kPageBlobs = 1000;
 // A replica with more is none of ours, and a list that goes on for ever would fill the memory.
 constexpr std::size_t kMaxListedBlobs = 10'000'000;
 // What was deleted, and other gaps of a list, may take up pages.

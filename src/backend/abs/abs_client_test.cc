@@ -136,7 +136,7 @@ TEST_F(AbsClientTest, ASasTokenGoesWithEachRequestAsItIs) {
         Connect({.sas_token = std::string(mark) + "sv=2021-12-02&sp=r%2Bw&sig=a%2Fb%3D"});
     EXPECT_TRUE(client->List(kNever, kLevel0, {}).ok());
     EXPECT_TRUE(WriteFile(kNever, *client, Id(0, 1, 1), "x").ok());
-    EXPECT_THAT(Asked(), ElementsAre("GET /acc/cont?comp=list&include=metadata&maxresults=2000&"
+    EXPECT_THAT(Asked(), ElementsAre("GET /acc/cont?comp=list&include=metadata&maxresults=1000&"
                                      "prefix=db%2Fltx%2F0%2F&restype=container&"
                                      "sv=2021-12-02&sp=r%2Bw&sig=a%2Fb%3D",
                                      fmt::format("PUT /acc/cont/db/ltx/0/{}?"
@@ -353,8 +353,8 @@ TEST_F(AbsClientTest, AShortListIsAskedForAsOne) {
   const auto asked = Asked();
   ASSERT_EQ(asked.size(), 3U);
   EXPECT_THAT(asked[0], HasSubstr("maxresults=7&prefix=db%2Fltx%2F0%2F&"));
-  EXPECT_THAT(asked[1], HasSubstr("maxresults=2000&prefix=db%2Fltx%2F0%2F&"));
-  EXPECT_THAT(asked[2], HasSubstr("maxresults=2000&prefix=db%2Fltx%2F&"));
+  EXPECT_THAT(asked[1], HasSubstr("maxresults=1000&prefix=db%2Fltx%2F0%2F&"));
+  EXPECT_THAT(asked[2], HasSubstr("maxresults=1000&prefix=db%2Fltx%2F&"));
 }
 
 TEST_F(AbsClientTest, ADeleteIsVerified) {
