@@ -190,7 +190,7 @@ std::optional<FakeGcs::Reply> FakeGcs::Condition(const std::map<std::string, std
 }
 
 FakeGcs::Reply FakeGcs::List(const Asked& asked) const {
-  const_cast<FakeGcs*>(this)->Count("LIST");
+  Count("LIST");
   static const std::set<std::string> kKnown = {"prefix",
                                                "startOffset",
                                                "endOffset",
@@ -252,7 +252,7 @@ FakeGcs::Reply FakeGcs::List(const Asked& asked) const {
 }
 
 FakeGcs::Reply FakeGcs::Get(const Asked& asked, const std::string& key) const {
-  const_cast<FakeGcs*>(this)->Count("GET");
+  Count("GET");
   const bool media = asked.Of("alt") == "media";
   const auto found = objects_.find(key);
   if (found == objects_.end()) {
@@ -261,11 +261,11 @@ FakeGcs::Reply FakeGcs::Get(const Asked& asked, const std::string& key) const {
     return media ? Reply{.status = 404, .body = text} : Refuse(404, "notFound", text);
   }
   if (auto refused = Condition(asked.query, key)) return *std::move(refused);
-  if (media) return Media(asked, key, found->second);
+  if (media) return Media(asked, found->second);
   return {.body = found->second.json};
 }
 
-FakeGcs::Reply FakeGcs::Media(const Asked& asked, const std::string&, const Object& object) const {
+FakeGcs::Reply FakeGcs::Media(const Asked& asked, const Object& object) {
   const std::size_t size = object.content->size();
   Reply reply{.headers = {"Content-Type: application/octet-stream",
                           fmt::format("X-Goog-Generation: {}", object.generation),
@@ -398,10 +398,10 @@ FakeGcs::Reply FakeGcs::ToUpload(Asked& asked) {
   }
   Upload& upload = found->second;
   if (!upload.stored_json.empty()) return {.body = upload.stored_json};
-  return Chunk(asked, id, upload);
+  return Chunk(asked, upload);
 }
 
-FakeGcs::Reply FakeGcs::Chunk(Asked& asked, const std::string&, Upload& upload) {
+FakeGcs::Reply FakeGcs::Chunk(Asked& asked, Upload& upload) {
   const std::string range = asked.request.header("content-range");
   const std::size_t slash = range.find('/');
   const std::size_t dash = range.find('-');

@@ -108,13 +108,13 @@ class FakeGcs {
   Reply AnswerObject(const Asked& asked, const std::string& key);
   Reply List(const Asked& asked) const;
   Reply Get(const Asked& asked, const std::string& key) const;
-  Reply Media(const Asked& asked, const std::string& key, const Object& object) const;
+  static Reply Media(const Asked& asked, const Object& object);
   Reply Delete(const Asked& asked, const std::string& key);
   Reply Insert(Asked& asked);
   Reply InsertMultipart(Asked& asked);
   Reply StartUpload(Asked& asked);
   Reply ToUpload(Asked& asked);
-  Reply Chunk(Asked& asked, const std::string& id, Upload& upload);
+  Reply Chunk(Asked& asked, Upload& upload);
   Reply EndUpload(const Asked& asked, Upload& upload);
   // The reply if a condition does not hold.
   std::optional<Reply> Condition(const std::map<std::string, std::string>& query,
@@ -122,7 +122,7 @@ class FakeGcs {
   std::optional<Reply> CheckToken(const Asked& asked) const;
   // Stores it, if it is what `json` says it is. `hash` is that of a header.
   Reply Store(const Upload& upload, std::string content, Fault fault, std::string_view hash);
-  void Count(const std::string& kind) { ++counts_[kind]; }
+  void Count(const std::string& kind) const { ++counts_[kind]; }
   void Send(ServedPeer& peer, const Reply& reply, Fault fault) const;
   Reply Report(const ServedRequest& request) const;
 
@@ -133,7 +133,7 @@ class FakeGcs {
   mutable std::mutex mu_;
   std::map<std::string, Object> objects_;
   std::map<std::string, Upload> uploads_;  // By their ids.
-  std::map<std::string, std::uint64_t> counts_;
+  mutable std::map<std::string, std::uint64_t> counts_;
   std::uint64_t last_generation_ = 1'700'000'000'000'000;
   std::uint64_t last_upload_ = 0;
 };

@@ -222,8 +222,7 @@ FakeGoogleTokens::Answer FakeGoogleTokens::ForToken(const std::string& body,
   return TokenAnswer();
 }
 
-FakeGoogleTokens::Answer FakeGoogleTokens::Exchange(const std::string& body,
-                                                    const ServedRequest& request) {
+FakeGoogleTokens::Answer FakeGoogleTokens::Exchange(const std::string& body) {
   auto form = ParseForm(body);
   const auto refuse = [](std::string_view error, std::string_view why) {
     return Answer{.status = 400, .body = OAuthError(error, why)};
@@ -252,7 +251,6 @@ FakeGoogleTokens::Answer FakeGoogleTokens::Exchange(const std::string& body,
   } else if (form["subject_token"] != kSubjectToken) {
     return refuse("invalid_grant", "The subject token is not good.");
   }
-  (void)request;
   if (form["scope"] == kCloudScope) {
     return {.body = json{{"access_token", MakeToken("speak")},
                          {"issued_token_type", "urn:ietf:params:oauth:token-type:access_token"},
@@ -294,7 +292,7 @@ bool FakeGoogleTokens::Handle(const ServedRequest& request, const std::string& b
   if (path == "/token" && request.method == "POST") {
     answer = ForToken(body, "http://" + request.header("host") + "/token");
   } else if (path == "/sts" && request.method == "POST") {
-    answer = Exchange(body, request);
+    answer = Exchange(body);
   } else if (path == "/speaker:generateAccessToken" && request.method == "POST") {
     answer = Speak(request, body);
   } else if (path == "/computeMetadata/v1/instance/service-accounts/default/token") {

@@ -69,7 +69,7 @@ class FakeGoogleTokens {
   };
   Answer ForToken(const std::string& body, const std::string& audience);
   Answer ForAssertion(const std::string& assertion, const std::string& audience);
-  Answer Exchange(const std::string& body, const ServedRequest& request);
+  Answer Exchange(const std::string& body);
   Answer Speak(const ServedRequest& request, const std::string& body);
   bool IsSigned(std::string_view text, const std::string& signature) const;
   std::string MakeToken(std::string_view kind);
