@@ -180,11 +180,21 @@ Result<void> BucketFiles::FillExactTimes(const Context& ctx, std::vector<FileInf
 }
 
 Result<std::vector<std::string>> BucketFiles::AllKeys(const Context& ctx) {
+  std::vector<std::string> prefixes = {Key("")};
+  if (prefixes.front().empty()) {
+    // The bucket may hold more than a replica.
+    prefixes.clear();
+    for (std::uint8_t level = 0; level < kLevelCount; ++level) {
+      prefixes.push_back(LevelPrefix(ReplicaLayout::kHexLevel, Level{level}) + "/");
+    }
+  }
   std::vector<std::string> keys;
-  LS_TRY(ListKeys(ctx, Key(""), "", kPageKeys, [&](const ListedObject& listed) {
-    keys.push_back(listed.key);
-    return true;
-  }));
+  for (const std::string& prefix : prefixes) {
+    LS_TRY(ListKeys(ctx, prefix, "", kPageKeys, [&](const ListedObject& listed) {
+      keys.push_back(listed.key);
+      return true;
+    }));
+  }
   return keys;
 }
 

@@ -62,7 +62,7 @@ class BucketFiles {
   using Take = std::function<bool(const ListedObject&)>;
   Result<void> ListKeys(const Context& ctx, const std::string& prefix,
                         const std::string& start_after, std::size_t page_keys, const Take& take);
-  // Every key below the root.
+  // Every key below the root; where that is the whole bucket, those of files.
   Result<std::vector<std::string>> AllKeys(const Context& ctx);
 
   Result<bool> IsThere(const Context& ctx, const std::string& key);

@@ -75,6 +75,19 @@ TEST(OssServer, EverySpellingOfThePath) {
                         });
 }
 
+TEST(OssServer, DeleteAllOfAWholeBucketLeavesWhatIsNoFileOfTheReplica) {
+  auto options = At("keep");
+  const auto other = Connect(options);
+  ASSERT_TRUE(WriteFile(kNever, *other, Id(0, 1, 1), "stays").ok());
+  options.path = "";
+  const auto whole = Connect(options);
+  ASSERT_TRUE(WriteFile(kNever, *whole, Id(9, 1, 1), "goes").ok());
+  ASSERT_TRUE(whole->DeleteAll(kNever).ok());
+  EXPECT_EQ(whole->List(kNever, kSnapshotLevel, {}).value().size(), 0U);
+  EXPECT_EQ(ReadFile(kNever, *other, Id(0, 1, 1)).value(), "stays");
+  EXPECT_TRUE(other->DeleteAll(kNever).ok());
+}
+
 // A bucket that keeps old versions ignores the header that forbids to replace.
 TEST(OssServer, ABucketWithVersions) {
   auto options = At("versions");
