@@ -47,10 +47,10 @@ Backend At(const std::string& server) {
           .conditional_puts = server == "sshd",
           .old_backups = true,
           // rclone reads the whole directory again for each request.
-          .many_files = server == "sshd" ? 1005 : 205};
+          .many_files = server != "rclone" ? 1005 : 205};
 }
 
-LS_CONTRACT(Sftp, At("sshd"), At("rclone"));
+LS_CONTRACT(Sftp, At("sshd"), At("plain"), At("rclone"));
 
 }  // namespace
 }  // namespace litestream::contract

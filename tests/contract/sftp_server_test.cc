@@ -79,7 +79,7 @@ class SftpServer : public ::testing::TestWithParam<const char*> {
     return options;
   }
   std::filesystem::path Root() const { return SftpTestRoot(GetParam()) / name_; }
-  bool IsOpenSsh() const { return std::string_view(GetParam()) == "sshd"; }
+  bool IsOpenSsh() const { return std::string_view(GetParam()) != "rclone"; }
 
  private:
   std::string name_;
@@ -302,7 +302,7 @@ TEST_P(SftpServer, AFileInPlaceOfADirectory) {
   std::filesystem::remove(Root());
 }
 
-INSTANTIATE_TEST_SUITE_P(Sftp, SftpServer, ::testing::Values("sshd", "rclone"),
+INSTANTIATE_TEST_SUITE_P(Sftp, SftpServer, ::testing::Values("sshd", "plain", "rclone"),
                          [](const auto& info) { return std::string(info.param); });
 
 // ---- Only OpenSSH

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Runs a command beside two SFTP servers: OpenSSH's, and rclone's. Both from Debian, on free
-loopback ports, with keys of their own.
+"""Runs a command beside SFTP servers: OpenSSH's, the same without extensions of the protocol, and
+rclone's. All from Debian, on free loopback ports, with keys of their own.
 
 Usage: sftp_server.py COMMAND...
 The command finds them in LITESTREAM_TEST_SFTP_DIR: a directory with
   sshd.port, sshd.user, sshd.root     the server, and a directory that it serves
+  plain.port, plain.user, plain.root  the one without extensions
   rclone.port, rclone.user, rclone.password, rclone.root
                                       the same; there the directory is "/"
   host_key.pub, rsa_host_key.pub      keys of sshd
@@ -35,7 +36,7 @@ ListenAddress 127.0.0.1
 HostKey {dir}/host_key
 HostKey {dir}/rsa_host_key
 AuthorizedKeysFile {dir}/authorized_keys
-PidFile {dir}/sshd.pid
+PidFile {dir}/{name}.pid
 StrictModes no
 UsePAM no
 PasswordAuthentication no
@@ -43,8 +44,9 @@ KbdInteractiveAuthentication no
 MaxStartups 200
 RekeyLimit 4M
 Subsystem sftp internal-sftp
-ForceCommand internal-sftp
+ForceCommand internal-sftp {options}
 """
+PLAIN = "-P posix-rename,hardlink,fsync"
 
 
 def free_port():
@@ -68,13 +70,11 @@ def wait_for_port(port, process):
 
 
 class Servers:
-    """Both servers, in a directory of their own. `only` leaves the other one out."""
+    """The servers, in a directory of their own."""
 
-    def __init__(self, directory, only=None):
+    def __init__(self, directory):
         self.dir = pathlib.Path(directory)
-        self.only = only
         self.processes = {}
-        self.ports = {}
 
     def make_key(self, name, kind, passphrase=""):
         subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", name, "-f",
@@ -92,30 +92,30 @@ class Servers:
         self.write("authorized_keys", "".join(
             (self.dir / f"{name}.pub").read_text()
             for name in ("key", "rsa_key", "ecdsa_key", "locked_key")))
-        if self.only != "rclone":
-            self.start_sshd()
-        if self.only != "sshd":
-            self.start_rclone()
+        self.start_sshd("sshd", "")
+        self.start_sshd("plain", PLAIN)
+        self.start_rclone()
 
-    def start_sshd(self):
-        port = self.ports["sshd"] = self.ports.get("sshd") or free_port()
-        root = self.dir / "sshd-root"
-        root.mkdir(exist_ok=True)
+    def start_sshd(self, server, options):
+        port = free_port()
+        root = self.dir / f"{server}-root"
+        root.mkdir()
         for name, text in (("port", port), ("user", getpass.getuser()), ("root", root)):
-            self.write(f"sshd.{name}", text)
-        self.write("sshd.conf", CONFIG.format(port=port, dir=self.dir))
+            self.write(f"{server}.{name}", text)
+        config = self.dir / f"{server}.conf"
+        config.write_text(CONFIG.format(port=port, dir=self.dir, name=server, options=options))
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", exist_ok=True)
         # In the foreground, so that it ends with us.
-        self.processes["sshd"] = subprocess.Popen(
-            [SSHD, "-D", "-f", self.dir / "sshd.conf", "-E", self.dir / "sshd.log"],
+        self.processes[server] = subprocess.Popen(
+            [SSHD, "-D", "-f", config, "-E", self.dir / f"{server}.log"],
             stdin=subprocess.DEVNULL, start_new_session=True)
-        wait_for_port(port, self.processes["sshd"])
+        wait_for_port(port, self.processes[server])
 
     def start_rclone(self):
-        port = self.ports["rclone"] = self.ports.get("rclone") or free_port()
+        port = free_port()
         root = self.dir / "rclone-root"
-        root.mkdir(exist_ok=True)
+        root.mkdir()
         for name, text in (("port", port), ("user", RCLONE_USER), ("password", RCLONE_PASSWORD),
                            ("root", root)):
             self.write(f"rclone.{name}", text)
@@ -132,7 +132,7 @@ class Servers:
         process = self.processes.pop(name, None)
         if process is None:
             return
-        if name == "sshd":
+        if name != "rclone":
             # The processes that it has for each connection are in its session.
             os.killpg(process.pid, signal.SIGTERM)
         process.terminate()

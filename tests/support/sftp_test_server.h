@@ -26,13 +26,13 @@ inline std::string SftpTestSetting(const std::string& name) {
   return text;
 }
 
-// "sshd" (with a key) or "rclone" (with a password).
+// "sshd" and "plain" (with a key), or "rclone" (with a password).
 inline sftp::Options SftpTestOptions(const std::string& server) {
   sftp::Options options;
   options.connect.host = "127.0.0.1";
   options.connect.port = static_cast<std::uint16_t>(std::stoi(SftpTestSetting(server + ".port")));
   options.connect.user = SftpTestSetting(server + ".user");
-  if (server == "sshd") {
+  if (server != "rclone") {
     options.connect.key_path = SftpTestDirectory() / "key";
     options.connect.host_key = SftpTestSetting("host_key.pub");
   } else {
@@ -46,7 +46,7 @@ inline std::filesystem::path SftpTestRoot(const std::string& server) {
   return SftpTestSetting(server + ".root");
 }
 inline std::string SftpTestPath(const std::string& server, const std::string& name) {
-  return server == "sshd" ? SftpTestRoot(server) / name : std::filesystem::path("/") / name;
+  return server != "rclone" ? SftpTestRoot(server) / name : std::filesystem::path("/") / name;
 }
 
 inline sftp::Shared& SftpTestShared() {

@@ -57,7 +57,11 @@ Error StatusError(const Status& status, std::string_view doing) {
     text = fmt::format("the server says {}", static_cast<std::uint32_t>(status.code));
   }
   const std::string said = http::Shown(status.message);
-  return {code, fmt::format("sftp: {}: {}{}", doing, text,
+  // Names of files may be the server's, too.
+  std::string what(doing);
+  std::ranges::replace_if(
+      what, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  return {code, fmt::format("sftp: {}: {}{}", what, text,
                             said.empty() ? "" : fmt::format(" ({})", said))};
 }
 

@@ -41,7 +41,8 @@ TEST(SftpErrorTest, EveryCodeHasAMeaning) {
 
 TEST(SftpErrorTest, WhatAServerSaysStaysOneShortLine) {
   const Error error = StatusError(
-      {.code = StatusCode::kFailure, .message = "a\nb\r\x1b[31m" + std::string(10'000, 'x')}, "x");
+      {.code = StatusCode::kFailure, .message = "a\nb\r\x1b[31m" + std::string(10'000, 'x')},
+      "remove /a\nb");
   EXPECT_EQ(error.message().find_first_of("\n\r\x1b"), std::string::npos);
   EXPECT_LT(error.message().size(), 500U);
 }

@@ -21,6 +21,7 @@ namespace litestream::sftp {
 namespace {
 
 constexpr std::string_view kTempSuffix = ".tmp";
+constexpr std::string_view kOldSuffix = ".old";
 // Synced now and then, so that the last sync is short: no answer comes while a server syncs.
 constexpr std::uint64_t kSyncEveryBytes = 32 << 20;
 constexpr std::chrono::seconds kDiscardTime{10};
@@ -29,6 +30,11 @@ constexpr std::chrono::seconds kDiscardTime{10};
 const std::string& ProcessName() {
   static const std::string& name = *new std::string(RandomHex(8));
   return name;
+}
+
+std::string NameBeside(const std::string& path, std::string_view suffix) {
+  static std::atomic<std::uint64_t> count = 0;
+  return fmt::format("{}.{}-{}{}", path, ProcessName(), ++count, suffix);
 }
 
 // Whole seconds since 1970 in 32 bits: all that the protocol has.
@@ -62,8 +68,7 @@ bool IsOwnTempName(std::string_view name) {
 }
 
 std::string TempName(const std::string& path) {
-  static std::atomic<std::uint64_t> count = 0;
-  return fmt::format("{}.{}-{}{}", path, ProcessName(), ++count, kTempSuffix);
+  return NameBeside(path, kTempSuffix);
 }
 
 bool IsTempName(std::string_view name) {
@@ -172,7 +177,7 @@ Error Upload::WhyNotWritten(const Context& ctx, Error error) const {
 }
 
 Result<void> Upload::SetTimes(const Context& ctx) {
-  // The time of access is now: it says that the file is in use (see SweepTempFiles in the client).
+  // The time of access is now: it says that the file is in use (see NoteIfDead in the client).
   const Body times = Body().Times(ToSeconds(ctx.clock().Now()), ToSeconds(target_.created_at));
   const auto by_handle =
       LS_TRY(use_->AskStatus(ctx, PacketType::kFsetstat, Body().String(handle_).Append(times)));
@@ -201,7 +206,7 @@ Error Upload::IsThereAlready() const {
 }
 
 Result<void> Upload::Publish(const Context& ctx, Endpoint& endpoint) {
-  auto published = target_.if_absent ? PublishNew(ctx, endpoint) : PublishOver(ctx);
+  auto published = target_.if_absent ? PublishNew(ctx, endpoint) : PublishOver(ctx, endpoint);
   if (!published.ok()) return published;
   temp_.clear();
   return SyncDirectory(ctx, *use_, ParentOf(target_.path));
@@ -246,12 +251,14 @@ Result<bool> Upload::TryLink(const Context& ctx, Endpoint& endpoint) {
   return is_there;
 }
 
-Result<void> Upload::PublishOver(const Context& ctx) {
+Result<void> Upload::PublishOver(const Context& ctx, Endpoint& endpoint) {
   if (RenamesOver(*use_)) {
     auto renamed = RenameOver(ctx, *use_, temp_, target_.path);
     if (renamed.ok()) return renamed;
     if (!renamed.error().Is(ErrorCode::kUnsupported)) return ForWrite(std::move(renamed).error());
   }
+  // Others of this process would come between the steps.
+  const auto lock = LS_TRY(endpoint.LockName(ctx, target_.path));
   auto renamed = Rename(ctx, *use_, temp_, target_.path);
   if (renamed.ok()) return renamed;
   LS_TRY(ctx.Check());
@@ -259,9 +266,9 @@ Result<void> Upload::PublishOver(const Context& ctx) {
     return ForWrite(std::move(renamed).error());
   }
   // The old file is moved away, not removed: it comes back if the new one cannot take its place. A
-  // connection that breaks in between leaves both under temporary names, and the caller, who was
-  // not told that the new one is stored, sends it again.
-  const std::string aside = TempName(target_.path);
+  // connection that breaks in between leaves both, the old one under a name that nobody sweeps; the
+  // caller, who was not told that the new one is stored, sends it again.
+  const std::string aside = NameBeside(target_.path, kOldSuffix);
   LS_TRY(Rename(ctx, *use_, target_.path, aside));
   renamed = Rename(ctx, *use_, temp_, target_.path);
   if (!renamed.ok()) {
