@@ -206,7 +206,7 @@ Error Upload::IsThereAlready() const {
 }
 
 Result<void> Upload::Publish(const Context& ctx, Endpoint& endpoint) {
-  auto published = target_.if_absent ? PublishNew(ctx, endpoint) : PublishOver(ctx);
+  auto published = target_.if_absent ? PublishNew(ctx, endpoint) : PublishOver(ctx, endpoint);
   if (!published.ok()) return published;
   temp_.clear();
   return SyncDirectory(ctx, *use_, ParentOf(target_.path));
@@ -251,12 +251,14 @@ Result<bool> Upload::TryLink(const Context& ctx, Endpoint& endpoint) {
   return is_there;
 }
 
-Result<void> Upload::PublishOver(const Context& ctx) {
+Result<void> Upload::PublishOver(const Context& ctx, Endpoint& endpoint) {
   if (RenamesOver(*use_)) {
     auto renamed = RenameOver(ctx, *use_, temp_, target_.path);
     if (renamed.ok()) return renamed;
     if (!renamed.error().Is(ErrorCode::kUnsupported)) return ForWrite(std::move(renamed).error());
   }
+  // Others of this process would come between the steps.
+  const auto lock = LS_TRY(endpoint.LockName(ctx, target_.path));
   auto renamed = Rename(ctx, *use_, temp_, target_.path);
   if (renamed.ok()) return renamed;
   LS_TRY(ctx.Check());

@@ -49,7 +49,7 @@ class Upload {
   Result<void> Finish(const Context& ctx);
   Result<void> Publish(const Context& ctx, Endpoint& endpoint);
   Result<void> PublishNew(const Context& ctx, Endpoint& endpoint);
-  Result<void> PublishOver(const Context& ctx);
+  Result<void> PublishOver(const Context& ctx, Endpoint& endpoint);
   Result<bool> TryLink(const Context& ctx, Endpoint& endpoint);
   Result<void> SetTimes(const Context& ctx);
   Error WhyNotWritten(const Context& ctx, Error error) const;
