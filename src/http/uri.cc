@@ -51,6 +51,15 @@ bool IsPrivateHost(std::string_view host) {
   return first == 10 || (first == 192 && second == 168) || (first == 172 && second / 16 == 1);
 }
 
+bool IsLocalName(std::string_view host) {
+  // RFC 6762, RFC 8375, and what ICANN keeps for such names.
+  constexpr std::string_view kDomains[] = {".local", ".home.arpa", ".internal"};
+  if (host.empty() || host.find(':') != std::string_view::npos) return false;
+  return host.find('.') == std::string_view::npos ||
+         std::ranges::any_of(kDomains,
+                             [&](std::string_view domain) { return host.ends_with(domain); });
+}
+
 std::string EscapeComponent(std::string_view text) {
   return Escape(text, false);
 }

@@ -35,6 +35,9 @@ bool ParseUrl(std::string_view url, SplitUrl& out);
 bool IsThisMachine(std::string_view host);
 // The same, or an address of a private network (RFC 1918).
 bool IsPrivateHost(std::string_view host);
+// A name that means nothing in the public DNS: without a dot ("nas", a container's), or of a domain
+// for local networks. Lower case.
+bool IsLocalName(std::string_view host);
 // What the Host header holds: the port only if it is not the scheme's.
 std::string HostHeader(const SplitUrl& url);
 

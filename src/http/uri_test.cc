@@ -49,6 +49,16 @@ TEST(UriTest, UnescapesWhatServersEscape) {
   for (const auto& [text, want] : cases) EXPECT_EQ(UnescapeForm(text), want) << text;
 }
 
+TEST(UriTest, LocalNames) {
+  for (const char* host : {"nas", "nextcloud", "nas.local", "a.b.home.arpa", "db.internal"}) {
+    EXPECT_TRUE(IsLocalName(host)) << host;
+  }
+  for (const char* host : {"", "example.com", "local.example.com", "10.example", "8.8.8.8", "::1",
+                           "2001:db8::1", "xlocal.net"}) {
+    EXPECT_FALSE(IsLocalName(host)) << host;
+  }
+}
+
 TEST(Uri, Unescape) {
   EXPECT_EQ(Unescape("a%20b%2fC%C3%a9+~"), "a b/C\xC3\xA9+~");
   EXPECT_EQ(Unescape(""), "");

@@ -52,7 +52,8 @@ Session::Session(Options options, Location location, std::shared_ptr<http::Clien
       authenticator_({.username = location_.username,
                       .password = location_.password,
                       .secure = location_.scheme == "https",
-                      .allow_plain = options_.skip_verify || http::IsPrivateHost(location_.host)},
+                      .allow_plain = options_.skip_verify || http::IsPrivateHost(location_.host) ||
+                                     http::IsLocalName(location_.host)},
                      *options_.env) {}
 
 std::string Session::Doing(const Call& call) const {
