@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import threading
 import unittest
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/support")]
@@ -156,6 +157,22 @@ class NatsTest(unittest.TestCase):
             f".load {STOCK.with_suffix('')}\n.open file:replica?vfs=litestream\n"
             "SELECT count(*), sum(length(x)) FROM t;\nPRAGMA integrity_check;\n"))
         self.assertEqual(done.stdout, "100|100000\nok\n", done.stderr)
+
+    def test_metrics_count_and_show_no_secret(self):
+        self.commit(3)
+        port = nats_server.free_port()
+        process = self.start("-config", self.config(
+            f"addr: 127.0.0.1:{port}\ndbs:\n  - path: {self.db}\n    replica:\n"
+            f"      url: {self.url}\n"))
+        lab.wait_for("the first file", self.files)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            metrics = answer.read().decode()
+        self.assertEqual(lab.stop(process), 0)
+        self.no_secret(metrics)
+        counted = [line for line in metrics.splitlines()
+                   if line.startswith("litestream_replica_operation_total{")
+                   and '"PUT"' in line and '"nats"' in line]
+        self.assertTrue(counted, metrics)
 
     def test_the_second_writer_is_kept_away(self):
         self.commit(3)
