@@ -271,7 +271,8 @@ TEST_P(SftpServer, AnIdleConnectionIsClosedAndOpenedAgain) {
   EXPECT_TRUE(client->DeleteAll(kNever).ok());
   client.reset();
   own.reset();
-  EXPECT_EQ(OpenDescriptors(), before);
+  // Of the twenty connections none is left; those of other tests may end meanwhile.
+  EXPECT_LE(OpenDescriptors(), before);
 }
 
 TEST_P(SftpServer, ManyCallsAtTheSameTime) {
