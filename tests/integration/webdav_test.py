@@ -165,8 +165,10 @@ class WebdavTest(unittest.TestCase):
                 self.box.must(["rclone", "copy", "--config", self.box.path("none"),
                                f":webdav:{self.path}", copy], env=environment)
                 self.assertEqual(self.restore(f"{name}.db", f"file://{copy}"), self.last())
-                self.assertEqual({file.suffix for file in copy.rglob("*") if file.is_file()},
-                                 {".ltx"})
+                # A merge that the stop has broken off may leave the file that it began: the server
+                # makes it after it was told to remove it. It is swept later.
+                self.assertLessEqual({file.suffix for file in copy.rglob("*") if file.is_file()},
+                                     {".ltx", ".tmp"})
 
     def test_check(self):
         for name, base in SERVERS.items():
